@@ -1,0 +1,1 @@
+"""Nouns and seams that every room may use; imports no other room."""

@@ -1,0 +1,59 @@
+"""Clocks as arguments: nothing that decides reads the time by itself."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Protocol
+
+from shared.models import instant
+
+
+class Clock(Protocol):
+    """Tells the wall time and a boot time for durations."""
+
+    def now_us(self) -> int:
+        """Return wall time, microseconds since the epoch, UTC."""
+        ...
+
+    def boot_s(self) -> float:
+        """Return seconds of a clock that never steps; only differences mean anything."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now_us(self) -> int:
+        """Return wall time, microseconds since the epoch, UTC."""
+        return time.time_ns() // 1000
+
+    def boot_s(self) -> float:
+        """Return seconds since some fixed point; never steps."""
+        return time.monotonic()
+
+
+class ManualClock:
+    """A clock that moves when told to; for tests and simulations."""
+
+    def __init__(self, now_us: int = 1_600_000_000_000_000) -> None:
+        self._now_us = now_us
+        self._boot_s = 0.0
+
+    def now_us(self) -> int:
+        """Return the wall time set so far."""
+        return self._now_us
+
+    def boot_s(self) -> float:
+        """Return the seconds advanced so far."""
+        return self._boot_s
+
+    def advance(self, seconds: float) -> None:
+        """Move both clocks forward by *seconds* (≥ 0)."""
+        self._now_us += round(seconds * 1_000_000)
+        self._boot_s += seconds
+
+
+def utc_now(clock: Clock) -> datetime:
+    """Return the wall time of *clock* as an aware UTC datetime."""
+    return instant(clock.now_us())

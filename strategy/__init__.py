@@ -1,0 +1,1 @@
+"""Market data in, signals out; knows no orders."""
