@@ -1,0 +1,1 @@
+"""SQLite under one owner: lock, connection, thread, migrations."""

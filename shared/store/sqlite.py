@@ -1,0 +1,242 @@
+"""SQLite as this system uses it: WAL, full sync, one writing connection, forward migrations.
+
+The schema is written once, dialect-neutral, as Alembic scripts in `<room>/migrations`. Alembic (a
+third of a second to import) runs only where the version in the file is not the one that the code
+wants; the hot path speaks to apsw, which carries a SQLite free of the WAL bug fixed in 3.51.3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from shared.errors import RefusedBySafety, StoreError
+
+CHECKPOINT_PAGES = 4000
+"""Pages (4 KiB) in the WAL after which a checkpoint is due; about 16 MB."""
+
+BUSY_TIMEOUT_MS = 5000
+MINIMUM_SQLITE = (3, 51, 3)
+
+ENVIRONMENTS = ("paper", "sandbox", "live", "proof")
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Where a store's migrations lie and which version the code wants.
+
+    Attributes:
+        migrations: Folder with `versions/`.
+        head: Newest revision; a test holds it equal to the scripts' own head.
+    """
+
+    migrations: Path
+    head: str
+
+
+class Database:
+    """One apsw connection and what is known about its file."""
+
+    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+        self.path = path
+        self.connection = connection
+        self._wal_pages = 0
+        self._in_transaction = False
+
+    @classmethod
+    def open_writer(cls, path: Path, schema: Schema, environment: str) -> Database:
+        """Open *path* as its one writer, making and migrating it where needed.
+
+        The caller holds the lock that guards the file.
+
+        Raises:
+            StoreError: Damaged, read-only, on a full disk, or made by a newer version.
+            RefusedBySafety: The store has seen another environment.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = _version(path)
+        if found != schema.head:
+            _migrate(path, schema, found)
+        with _translated(path):
+            connection = apsw.Connection(str(path))
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA cache_size=-65536")
+        database = cls(path, connection)
+        database._assert_durable()
+        connection.set_wal_hook(database._note_wal)
+        database._claim_environment(environment)
+        return database
+
+    @classmethod
+    def open_reader(cls, path: Path, schema: Schema) -> Database:
+        """Open *path* read-only; sees committed rows only, also while a writer is at work.
+
+        Raises:
+            StoreError: There is no such store, or its version differs from the code's.
+        """
+        if not path.exists():
+            raise StoreError(f"There is no store at {path}.", remedy="Start `trading run` once to make it.")
+        found = _version(path)
+        if found != schema.head:
+            raise StoreError(
+                f"{path} has schema {found or 'none'}, this version reads {schema.head}.",
+                remedy="Start `trading run` once with this version to migrate it.",
+            )
+        with _translated(path):
+            connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        return cls(path, connection)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """Run the body as one transaction; durable (full sync) when it returns, undone when it raises."""
+        connection = self.connection
+        with _translated(self.path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if not connection.get_autocommit():
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[apsw.Connection]:
+        """Run the body on one consistent view of the store."""
+        connection = self.connection
+        with _translated(self.path):
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if not connection.get_autocommit():
+                    connection.execute("ROLLBACK")
+
+    def checkpoint_if_due(self) -> None:
+        """Move the WAL into the file when it has grown; call it after the answer, not before."""
+        if self._wal_pages >= CHECKPOINT_PAGES:
+            # A reader on an old snapshot may keep part of it back; the next call goes on from there.
+            with contextlib.suppress(apsw.BusyError):
+                self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._wal_pages = 0
+
+    def meta(self, key: str) -> str | None:
+        """Return the value kept under *key*, or None."""
+        row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Keep *value* under *key*; within the caller's transaction where there is one."""
+        self.connection.execute(
+            "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
+
+    def close(self) -> None:
+        """Close the connection; the last one out folds the WAL into the file."""
+        self.connection.close()
+
+    def _note_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _assert_durable(self) -> None:
+        mode = self.connection.execute("PRAGMA journal_mode").fetchone()
+        sync = self.connection.execute("PRAGMA synchronous").fetchone()
+        version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+        if mode is None or mode[0] != "wal" or sync is None or sync[0] != 2 or version < MINIMUM_SQLITE:
+            raise StoreError(
+                f"{self.path}: journal mode {mode}, synchronous {sync}, SQLite {apsw.sqlite_lib_version()};"
+                " wanted WAL, FULL (2) and at least 3.51.3.",
+                remedy="Put the state folder on a local disk and run `make setup` again.",
+            )
+
+    def _claim_environment(self, environment: str) -> None:
+        if environment not in ENVIRONMENTS:
+            raise ValueError(f"unknown environment {environment!r}; one of {ENVIRONMENTS}")
+        seen = self.meta("environment")
+        if seen is None:
+            with self.transaction():
+                self.set_meta("environment", environment)
+        elif seen != environment:
+            self.connection.close()
+            raise RefusedBySafety(
+                f"{self.path} belongs to the environment {seen!r} and refuses {environment!r}.",
+                remedy="Use another state folder (TRADING_HOME) for it.",
+            )
+
+
+def _version(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    with _translated(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchone()
+            if known is None:
+                return None
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            return None if row is None else str(row[0])
+        finally:
+            connection.close()
+
+
+def _migrate(path: Path, schema: Schema, found: str | None) -> None:
+    # Imported here: a store of the right version, which is the rule, pays nothing for it.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import DatabaseError
+
+    config = Config()
+    config.set_main_option("script_location", str(schema.migrations))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise StoreError(
+            f"{path} has schema {found}, which this version does not know (it knows up to {schema.head}).",
+            remedy="Install the newer version that made it; a store is never migrated backwards.",
+        )
+    # Autocommit at the driver: the one BEGIN below makes all DDL a single transaction.
+    engine = create_engine(f"sqlite:///{path}", connect_args={"isolation_level": None})
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            config.attributes["connection"] = connection
+            command.upgrade(config, schema.head)
+            connection.commit()
+    except DatabaseError as error:
+        raise StoreError(f"{path} cannot be made or migrated: {error.orig}.", remedy=_DISK) from error
+    finally:
+        engine.dispose()
+    path.chmod(0o600)
+
+
+_DISK = "Check that the state folder is writable, on a disk with room, and that the file is a store of ours."
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn the driver's words about disk and file into ours; programming errors pass as they are."""
+    try:
+        yield
+    except (
+        apsw.FullError,
+        apsw.ReadOnlyError,
+        apsw.IOError,
+        apsw.CorruptError,
+        apsw.NotADBError,
+        apsw.CantOpenError,
+        apsw.BusyError,
+    ) as error:
+        raise StoreError(f"{path}: {error}.", remedy=_DISK) from error
