@@ -1,0 +1,201 @@
+"""Users, what they subscribe to, how their orders are sized, and their limits."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from shared.errors import ConfigurationError
+from shared.models import Product, paise
+
+LAKH_INR = Decimal(100_000)
+
+
+class SizingMethod(StrEnum):
+    """How a quantity comes from a signal; confidence never sizes."""
+
+    FIXED_QUANTITY = "fixed_quantity"
+    """*value* shares."""
+    FIXED_VALUE = "fixed_value"
+    """Shares for *value* rupees at the reference price, rounded down."""
+    PERCENT_OF_ALLOCATION = "percent_of_allocation"
+    """Shares for *value* percent of the strategy's allocation, rounded down."""
+
+
+class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sizing method and its number.
+
+    Attributes:
+        method: See `SizingMethod`.
+        value: Shares, rupees or percent, as the method says; > 0.
+    """
+
+    method: SizingMethod = SizingMethod.FIXED_QUANTITY
+    value: Decimal = Decimal(1)
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A user's limits; there is no unlimited default.
+
+    Attributes:
+        capital_inr: What the user gives to the system, rupees.
+        max_order_inr: Value of one entry, rupees.
+        max_positions: Open positions at a time.
+        max_gross: Gross exposure as a multiple of the capital.
+        day_loss_percent: Day's loss (realised, unrealised, charges) that stops entries, of capital.
+        strategy_loss_percent: The same for one strategy.
+        max_entries_day: Entries a day, all symbols.
+        max_entries_symbol_day: Entries a day in one symbol.
+        max_orders_second, max_orders_minute: Orders in a rolling second and minute.
+        min_price_inr: Cheaper shares are not entered.
+        max_deviation_percent: Price against a fresh quote.
+        long_only: No short entries.
+    """
+
+    capital_inr: Decimal = LAKH_INR
+    max_order_inr: Decimal = Decimal(25_000)
+    max_positions: int = 3
+    max_gross: Decimal = Decimal(1)
+    day_loss_percent: Decimal = Decimal(2)
+    strategy_loss_percent: Decimal = Decimal(1)
+    max_entries_day: int = 20
+    max_entries_symbol_day: int = 3
+    max_orders_second: int = 2
+    max_orders_minute: int = 30
+    min_price_inr: Decimal = Decimal(20)
+    max_deviation_percent: Decimal = Decimal("0.5")
+    long_only: bool = True
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with these limits, one line each; empty where all is well."""
+        found = []
+        for name in self.__struct_fields__:
+            number = getattr(self, name)
+            if isinstance(number, bool):
+                continue
+            if not Decimal(number).is_finite() or number <= 0:
+                found.append(f"limits.{name} is {number}; it must be a number above 0")
+        return found
+
+
+class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one user takes part in one strategy.
+
+    Attributes:
+        sizing: Quantity of an entry.
+        product: INTRADAY or DELIVERY.
+        allow_short: Lets SELL open a short position; INTRADAY only.
+        allocation_percent: Share of the user's capital that this strategy may use.
+    """
+
+    sizing: Sizing = Sizing()
+    product: Product = Product.INTRADAY
+    allow_short: bool = False
+    allocation_percent: Decimal = Decimal(100)
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """A trading account's owner as the store keeps them.
+
+    Attributes:
+        user_no: Small number that orders carry; never reused.
+        group: Which subscriber process serves this user.
+        broker: Name in the broker registry.
+        profile: A label, e.g. `demo`.
+        subscriptions: Terms by strategy id, active ones only.
+    """
+
+    user_no: int
+    user_id: str
+    name: str = ""
+    group: str = "default"
+    broker: str = "paper"
+    enabled: bool = True
+    profile: str = ""
+    limits: Limits = Limits()
+    subscriptions: dict[str, Terms] = {}
+
+
+DEMO_LIMITS = Limits(
+    capital_inr=10 * LAKH_INR,
+    max_order_inr=3 * LAKH_INR,
+    max_positions=10,
+    max_entries_day=200,
+    max_entries_symbol_day=50,
+    max_orders_second=9,
+    max_orders_minute=200,
+)
+"""Room for the specification's 100 × ₹2,500 and for a lively demonstration; labelled `demo`."""
+
+
+def demo_users(strategy_ids: list[str]) -> list[dict[str, Any]]:
+    """Return the three users of a first start, each sized in another way.
+
+    Args:
+        strategy_ids: What they subscribe to; the allocation is shared evenly.
+    """
+    sizings = [
+        ("user_001", "Asha (demo)", Sizing(SizingMethod.FIXED_QUANTITY, Decimal(10))),
+        ("user_002", "Bharat (demo)", Sizing(SizingMethod.FIXED_VALUE, Decimal(50_000))),
+        ("user_003", "Chitra (demo)", Sizing(SizingMethod.PERCENT_OF_ALLOCATION, Decimal(10))),
+    ]
+    share = (Decimal(100) / max(1, len(strategy_ids))).quantize(Decimal("0.01"), rounding="ROUND_DOWN")
+    return [
+        {
+            "user_id": user_id,
+            "name": name,
+            "profile": "demo",
+            "limits": DEMO_LIMITS,
+            "subscriptions": {s: Terms(sizing=sizing, allocation_percent=share) for s in strategy_ids},
+        }
+        for user_id, name, sizing in sizings
+    ]
+
+
+def check_user(user_id: str, limits: Limits, subscriptions: dict[str, Terms]) -> None:
+    """Check a user before they are stored.
+
+    Raises:
+        ConfigurationError: With every finding.
+    """
+    found = limits.problems()
+    if not user_id or len(user_id) > 64 or not user_id.replace("_", "").replace("-", "").isalnum():
+        found.append(f"user_id {user_id!r} must be 1 to 64 letters, digits, '_' or '-'")
+    total = sum((terms.allocation_percent for terms in subscriptions.values()), Decimal(0))
+    if total > 100:
+        found.append(f"allocations sum to {total} %; at most 100")
+    for strategy_id, terms in subscriptions.items():
+        value = terms.sizing.value
+        if not value.is_finite() or value <= 0:
+            found.append(f"{strategy_id}: sizing value is {value}; it must be above 0")
+        elif terms.sizing.method is SizingMethod.FIXED_QUANTITY and value != value.to_integral_value():
+            found.append(f"{strategy_id}: a fixed quantity of {value} shares is not whole")
+        if terms.allow_short and terms.product is not Product.INTRADAY:
+            found.append(f"{strategy_id}: short positions need the product INTRADAY")
+    if found:
+        raise ConfigurationError(f"user {user_id!r}: " + "; ".join(found) + ".")
+
+
+def shares(sizing: Sizing, terms: Terms, limits: Limits, price_paise: int) -> int:
+    """Return how many shares an entry at *price_paise* takes; 0 means too small, never rounded up.
+
+    Args:
+        sizing: Method and number.
+        terms: For the allocation.
+        limits: For the capital.
+        price_paise: Reference price, > 0.
+    """
+    if sizing.method is SizingMethod.FIXED_QUANTITY:
+        return int(sizing.value)
+    if sizing.method is SizingMethod.FIXED_VALUE:
+        return int(sizing.value * 100) // price_paise
+    allocation = limits.capital_inr * terms.allocation_percent / 100
+    return int(allocation * sizing.value) // price_paise  # percent of rupees = paise
+
+
+def whole_paise(amount_inr: Decimal) -> int:
+    """Return a limit in paise, rounded down to a whole one."""
+    return paise(amount_inr.quantize(Decimal("0.01"), rounding="ROUND_DOWN"))
