@@ -95,8 +95,8 @@ def _intake() -> None:
     )
     op.create_table(
         "journal",
-        sa.Column("no", sa.Integer, primary_key=True),
-        sa.Column("writer", sa.Text, nullable=False),
+        sa.Column("writer", sa.Text, primary_key=True),
+        sa.Column("no", INT, primary_key=True, autoincrement=False),
         sa.Column("at_us", INT, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
