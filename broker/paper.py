@@ -10,7 +10,7 @@ All times are market time, so that a replay fills the same at any speed.
 from __future__ import annotations
 
 from broker.base import OrderTerms, VenueCancel, VenueFill
-from shared.calendar import IST_OFFSET_US
+from shared.clock import DAY_US, IST_OFFSET_US, ist_day
 from shared.errors import ConfigurationError
 from shared.models import OrderType, Quote, Side
 
@@ -19,7 +19,6 @@ ENTRY_PATIENCE_US = 10_000_000
 VOLUME_SHARE = 10
 """One part in … of the traded volume may be ours."""
 
-_DAY_US = 86_400_000_000
 _MINUTE_US = 60_000_000
 _WIDE = ((9 * 60 + 15, 9 * 60 + 20), (15 * 60 + 15, 15 * 60 + 30))
 """Minutes of the day (IST) in which the slippage doubles: 09:15-09:20 and the last 15 minutes."""
@@ -55,7 +54,7 @@ class PaperVenue:
         market_entry = terms.entry and terms.order_type is OrderType.MARKET
         if market_entry and age_us > ENTRY_PATIENCE_US:
             return VenueCancel("not filled within 10 s")
-        if terms.order_type is OrderType.LIMIT and _day(quote.at_us) != _day(terms.placed_us):
+        if terms.order_type is OrderType.LIMIT and ist_day(quote.at_us) != ist_day(terms.placed_us):
             return VenueCancel("the day is over")
         if not _tradable(terms, quote.price_paise):
             return None
@@ -103,9 +102,6 @@ def _up(price_paise: int, tick: int) -> int:
 
 
 def _is_wide(at_us: int) -> bool:
-    minute = (at_us + IST_OFFSET_US) % _DAY_US // _MINUTE_US
+    minute = (at_us + IST_OFFSET_US) % DAY_US // _MINUTE_US
     return any(start <= minute < end for start, end in _WIDE)
 
-
-def _day(at_us: int) -> int:
-    return (at_us + IST_OFFSET_US) // _DAY_US

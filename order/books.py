@@ -21,16 +21,17 @@ class Book:
         day: Trading day (IST, days since the epoch) of the next two.
         day_entries: Entry orders sent that day.
         day_net_paise: Realised minus charges of that day.
-        at_work: Signed shares ordered and not yet filled; not stored, it follows from the orders.
+        entering, exiting: Shares of entries and exits at work, ≥ 0; not stored, they follow from the orders.
     """
 
     __slots__ = (
-        "at_work",
         "charges_paise",
         "cost_paise",
         "day",
         "day_entries",
         "day_net_paise",
+        "entering",
+        "exiting",
         "key",
         "quantity",
         "realised_paise",
@@ -47,7 +48,13 @@ class Book:
         self.day = 0
         self.day_entries = 0
         self.day_net_paise = 0
-        self.at_work = 0
+        self.entering = 0
+        self.exiting = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is held and nothing at work."""
+        return not (self.quantity or self.entering or self.exiting)
 
     def open_day(self, day: int) -> None:
         """Start the day's figures anew when *day* is later than theirs."""

@@ -9,6 +9,17 @@ from typing import Protocol
 from shared.models import instant
 
 
+IST_OFFSET_US = 19_800_000_000
+"""Indian Standard Time is UTC + 5:30, without summer time, in microseconds."""
+
+DAY_US = 86_400_000_000
+
+
+def ist_day(at_us: int) -> int:
+    """Return the Indian calendar day of an instant, in days since 1970-01-01."""
+    return (at_us + IST_OFFSET_US) // DAY_US
+
+
 class Clock(Protocol):
     """Tells the wall time and a boot time for durations."""
 

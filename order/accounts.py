@@ -1,0 +1,73 @@
+"""A user in one market: limits as whole paise, open books, the day's counts, recent sends."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from order.books import Book, BookKey
+from order.users import User, whole_paise
+
+
+class Account:
+    """What the risk gate looks at for one user in one market.
+
+    Attributes:
+        open_books: Books that hold something or have something at work.
+        day: Trading day (IST, days since the epoch) of the next two.
+        day_entries: Entries sent that day.
+        sends: Market times of the latest sends, oldest first, at most a minute's allowance.
+    """
+
+    __slots__ = (
+        "capital_paise",
+        "day",
+        "day_entries",
+        "day_loss_paise",
+        "day_net_paise",
+        "market_no",
+        "max_gross_paise",
+        "max_order_paise",
+        "min_price_paise",
+        "open_books",
+        "sends",
+        "strategy_loss_paise",
+        "user",
+    )
+
+    def __init__(self, user: User, market_no: int) -> None:
+        limits = user.limits
+        self.user = user
+        self.market_no = market_no
+        self.capital_paise = whole_paise(limits.capital_inr)
+        self.max_order_paise = whole_paise(limits.max_order_inr)
+        self.max_gross_paise = whole_paise(limits.capital_inr * limits.max_gross)
+        self.day_loss_paise = whole_paise(limits.capital_inr * limits.day_loss_percent / 100)
+        self.strategy_loss_paise = whole_paise(limits.capital_inr * limits.strategy_loss_percent / 100)
+        self.min_price_paise = whole_paise(limits.min_price_inr)
+        self.open_books: dict[BookKey, Book] = {}
+        self.day = 0
+        self.day_entries = 0
+        self.day_net_paise = 0
+        self.sends: deque[int] = deque(maxlen=limits.max_orders_minute)
+
+    def open_day(self, day: int) -> None:
+        """Start the day's counts anew when *day* is later."""
+        if day > self.day:
+            self.day = day
+            self.day_entries = 0
+            self.day_net_paise = 0
+
+    def restore(self, book: Book) -> None:
+        """Take a stored book's day figures and position in at start."""
+        self.open_day(book.day)
+        if book.day == self.day:
+            self.day_entries += book.day_entries
+            self.day_net_paise += book.day_net_paise
+        self.note(book)
+
+    def note(self, book: Book) -> None:
+        """Keep *book* among the open ones, or drop it when it is idle."""
+        if book.idle:
+            self.open_books.pop(book.key, None)
+        else:
+            self.open_books[book.key] = book
