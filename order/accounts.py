@@ -15,6 +15,7 @@ class Account:
         open_books: Books that hold something or have something at work.
         day: Trading day (IST, days since the epoch) of the next two.
         day_entries: Entries sent that day.
+        strategy_day_net: The same by strategy number.
         sends: Market times of the latest sends, oldest first, at most a minute's allowance.
     """
 
@@ -30,6 +31,7 @@ class Account:
         "min_price_paise",
         "open_books",
         "sends",
+        "strategy_day_net",
         "strategy_loss_paise",
         "user",
     )
@@ -48,6 +50,7 @@ class Account:
         self.day = 0
         self.day_entries = 0
         self.day_net_paise = 0
+        self.strategy_day_net: dict[int, int] = {}
         self.sends: deque[int] = deque(maxlen=limits.max_orders_minute)
 
     def open_day(self, day: int) -> None:
@@ -56,14 +59,20 @@ class Account:
             self.day = day
             self.day_entries = 0
             self.day_net_paise = 0
+            self.strategy_day_net.clear()
 
     def restore(self, book: Book) -> None:
         """Take a stored book's day figures and position in at start."""
         self.open_day(book.day)
         if book.day == self.day:
             self.day_entries += book.day_entries
-            self.day_net_paise += book.day_net_paise
+            self.add_profit(book.key[1], book.day_net_paise)
         self.note(book)
+
+    def add_profit(self, strategy_no: int, net_paise: int) -> None:
+        """Add what a fill realised, after charges, to the day and to the strategy's day."""
+        self.day_net_paise += net_paise
+        self.strategy_day_net[strategy_no] = self.strategy_day_net.get(strategy_no, 0) + net_paise
 
     def note(self, book: Book) -> None:
         """Keep *book* among the open ones, or drop it when it is idle."""

@@ -22,6 +22,7 @@ class Book:
         day_entries: Entry orders sent that day.
         day_net_paise: Realised minus charges of that day.
         entering, exiting: Shares of entries and exits at work, ≥ 0; not stored, they follow from the orders.
+        entering_paise: What the entries at work will cost at their reference price.
     """
 
     __slots__ = (
@@ -31,6 +32,7 @@ class Book:
         "day_entries",
         "day_net_paise",
         "entering",
+        "entering_paise",
         "exiting",
         "key",
         "quantity",
@@ -49,6 +51,7 @@ class Book:
         self.day_entries = 0
         self.day_net_paise = 0
         self.entering = 0
+        self.entering_paise = 0
         self.exiting = 0
 
     @property

@@ -9,7 +9,13 @@ from shared.models import Quote
 
 
 class Quotes(Protocol):
-    """Read side of the port; lossy by nature, never a source of truth for fills at a broker."""
+    """Read side of the port; lossy by nature, never a source of truth for fills at a broker.
+
+    Attributes:
+        run: The market whose prices these are: `live`, `sim`, `replay-…`; empty where none is known.
+    """
+
+    run: str
 
     def latest(self, symbol: str) -> Quote | None:
         """Return the newest quote of *symbol*, or None where none has been seen."""
@@ -22,7 +28,8 @@ class QuoteBoard:
     Listeners run synchronously, in the writer's thread, once per batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: str = "") -> None:
+        self.run = run
         self._latest: dict[str, Quote] = {}
         self._listeners: list[Callable[[list[Quote]], None]] = []
 

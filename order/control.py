@@ -1,0 +1,119 @@
+"""The control socket of whoever holds the order lock: commands of others come in here.
+
+One JSON object per line each way over a Unix socket that only its owner may open. A request is
+`{"do": name, "with": {…}}`, an answer `{"ok": …}` or `{"error": {"kind", "what", "remedy"}}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shared.bus.embedded import socket_path
+from shared.errors import (
+    BusUnavailable,
+    ConfigurationError,
+    DataError,
+    LockHeld,
+    RefusedBySafety,
+    StoreError,
+    TradingError,
+)
+
+TIMEOUT_S = 10.0
+MAX_LINE_BYTES = 1_000_000
+_KINDS = {
+    kind.__name__: kind
+    for kind in (TradingError, ConfigurationError, RefusedBySafety, LockHeld, StoreError, BusUnavailable, DataError)
+}
+
+Command = Callable[[dict[str, Any]], Awaitable[object]]
+
+
+def control_path(home: Path) -> Path:
+    """Return where the control socket of *home* lies; long paths move to a short private folder."""
+    return socket_path(home.resolve()).with_name("order.sock")
+
+
+class ControlServer:
+    """Serves commands while the order lock is held."""
+
+    def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
+        self._path = path
+        self._commands = commands
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen; a socket left behind by a killed process is replaced, for we hold the lock."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=MAX_LINE_BYTES)
+        self._path.chmod(0o700)
+
+    async def close(self) -> None:
+        """Stop listening and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.LimitOverrunError, ValueError):
+            while line := await reader.readline():
+                writer.write(msgspec.json.encode(await self._answer(line)) + b"\n")
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, object]:
+        try:
+            request = json.loads(line)
+            command = self._commands[request["do"]]
+            arguments = dict(request.get("with") or {})
+        except (ValueError, KeyError, TypeError) as error:
+            return {"error": {"kind": "ConfigurationError", "what": f"not a command: {error!r}", "remedy": ""}}
+        try:
+            return {"ok": await command(arguments)}
+        except TradingError as error:
+            kind = type(error).__name__
+            return {"error": {"kind": kind, "what": error.what, "remedy": error.remedy}}
+
+
+class ControlClient:
+    """Sends commands to the holder of the order lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def ask(self, do: str, arguments: Mapping[str, object] | None = None) -> Any:
+        """Send one command and return its result.
+
+        Raises:
+            TradingError: What the other side raised, as its own kind.
+            LockHeld: Nobody answers on the socket although the lock is held.
+        """
+        request = {"do": do, "with": dict(arguments or {})}
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_LINE_BYTES)
+                try:
+                    writer.write(msgspec.json.encode(request) + b"\n")
+                    await writer.drain()
+                    line = await reader.readline()
+                finally:
+                    writer.close()
+            answer = json.loads(line)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise LockHeld(
+                f"The process that holds the order lock does not answer on {self._path}: {error!r}.",
+                remedy="If it is starting, try again; if it hangs, stop it.",
+            ) from error
+        if "error" in answer:
+            said = answer["error"]
+            raise _KINDS.get(said["kind"], TradingError)(said["what"], remedy=said["remedy"])
+        return answer["ok"]

@@ -1,0 +1,437 @@
+"""The deciding core: signals, direct orders, quotes and answers in; rows to write out.
+
+No I/O and no clock of its own: everything comes in as an argument, everything that must become
+durable goes out as `Changes`. It runs on the thread that owns the store, so nothing stands between
+check and act. When a commit fails its memory is stale: the owner builds a new desk from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from broker.base import Accepted, NotSent, PlaceOutcome, Rejected
+from order.accounts import Account
+from order.books import Book
+from order.execution import Execution
+from order.lifecycle import Event
+from order.orders import DIRECT_ENGINE, MANUAL, Changes, Order, Purpose
+from order.risk import Entry, Market, Refused, check_entry, check_market, exit_open
+from order.users import Terms, User, shares
+from shared.clock import ist_day
+from shared.instruments import Instrument
+from shared.models import (
+    OrderState,
+    OrderType,
+    Product,
+    Quote,
+    Side,
+    Signal,
+    SignalType,
+    Target,
+    microseconds,
+    paise,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A signal as it came in, with where it stood.
+
+    Attributes:
+        epoch, seq: Its place in the engine's stream.
+        payload: The bytes that were signed; kept in the inbox.
+    """
+
+    engine: str
+    epoch: str
+    seq: int
+    signal: Signal
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DirectRequest:
+    """An order given by hand or by a program, already checked for form.
+
+    Attributes:
+        price_paise: The limit of a LIMIT order, the reference of a MARKET order; 0 where none was given.
+    """
+
+    client_order_id: str
+    signal_id: str
+    user: User
+    symbol: str
+    side: Side
+    order_type: OrderType
+    product: Product
+    quantity: int
+    price_paise: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A signal read against one book: exit, enter, or the rule that says there is nothing to do."""
+
+    nothing: str = ""
+    exit: bool = False
+    enter: Side | None = None
+
+
+_ALREADY = _Wish(nothing="already_there")
+_NOTHING = _Wish(nothing="nothing_to_exit")
+_EXIT = _Wish(exit=True)
+_BUY = _Wish(enter=Side.BUY)
+_SELL = _Wish(enter=Side.SELL)
+
+
+class Desk(Execution):
+    """All state of the order side and every decision on it."""
+
+    def take(self, group: str, received: Received, subscribers: Iterable[User], now_us: int) -> int:
+        """Decide a signal for every subscribed user; return its number.
+
+        The caller has made sure that this group has not taken the same signal before.
+        """
+        signal = received.signal
+        signal_no = self.next_signal()
+        instrument = self.instruments.find(signal.symbol)
+        market_no = self.number("market", signal.run)
+        strategy_no = self.number("strategy", signal.strategy_id)
+        symbol_no = self.number("symbol", signal.symbol)
+        takers = [(user, user.subscriptions[signal.strategy_id]) for user in subscribers]
+        self.changes.inbox.append(
+            (
+                signal_no,
+                group,
+                received.engine,
+                received.epoch,
+                received.seq,
+                signal.signal_id,
+                market_no,
+                strategy_no,
+                symbol_no,
+                len(takers),
+                received.payload,
+                now_us,
+            )
+        )
+        market = self._market(signal, now_us)
+        refused = check_market(market, self.calendar) if instrument else Refused("unknown_symbol", signal.symbol)
+        late = now_us > microseconds(signal.valid_until)
+        for user, terms in takers:
+            book = self.book((market_no, strategy_no, symbol_no, terms.product.value, user.user_no))
+            account = self.account(user, market_no)
+            account.open_day(market.day)
+            book.open_day(market.day)
+            self._decide(signal_no, signal, market, account, book, terms, refused, late)
+        self.journal_moves(
+            "signal",
+            now_us,
+            [signal_no, received.engine, received.epoch, received.seq, signal.signal_id, _seen(market.quote)],
+        )
+        return signal_no
+
+    def direct(self, request: DirectRequest, run: str, quote: Quote | None, at_us: int, now_us: int) -> Order:
+        """Take a direct order literally, on the user's manual book; return it decided.
+
+        Args:
+            request: What is asked.
+            run: The market it lives in; `manual` where there is no market data.
+            quote: Real or replayed price, or None.
+            at_us: Market time.
+            now_us: Wall time.
+        """
+        signal_no = self.next_signal()
+        user = request.user
+        market_no = self.number("market", run)
+        strategy_no = self.number("strategy", MANUAL)
+        symbol_no = self.number("symbol", request.symbol)
+        self.changes.inbox.append(
+            (
+                signal_no,
+                user.group,
+                DIRECT_ENGINE,
+                "",
+                signal_no,
+                request.signal_id,
+                market_no,
+                strategy_no,
+                symbol_no,
+                1,
+                request.payload,
+                now_us,
+            )
+        )
+        instrument = self.instruments.get(request.symbol)
+        reference = request.price_paise or (quote.price_paise if quote else 0)
+        market = Market(run, False, instrument, quote, reference, at_us, now_us, ist_day(at_us))
+        book = self.book((market_no, strategy_no, symbol_no, request.product.value, user.user_no))
+        account = self.account(user, market_no)
+        account.open_day(market.day)
+        book.open_day(market.day)
+        held = book.quantity if request.side is Side.SELL else -book.quantity
+        purpose = Purpose.EXIT if 0 < request.quantity <= held - book.exiting else Purpose.ENTRY
+        order = Order(
+            signal_no,
+            request.signal_id,
+            user,
+            0,
+            book,
+            instrument,
+            run,
+            purpose,
+            request.side,
+            request.product,
+            request.order_type,
+            request.quantity,
+            reference,
+            at_us,
+        )
+        self.changes.touch(order)
+        refused = None
+        if purpose is Purpose.ENTRY:
+            refused = check_market(market, self.calendar) or self._check(market, account, order, MANUAL)
+        if refused is not None:
+            self.refuse(order, refused, now_us)
+        else:
+            self.send(order, quote, now_us)
+        seen = _seen(quote)
+        self.journal_moves("direct", now_us, [signal_no, DIRECT_ENGINE, "", signal_no, request.signal_id, seen])
+        return order
+
+    def quotes(self, run: str, batch: Iterable[Quote], now_us: int) -> None:
+        """Hold orders at work, latched exits and waiting entries of market *run* against new prices."""
+        for quote in batch:
+            for order in list(self.at_work.get((run, quote.symbol), {}).values()):
+                if order.state is OrderState.NEW:
+                    self._try_again(order, quote, now_us)
+                else:
+                    self.match(order, quote, now_us)
+        self.journal_moves("quotes", now_us, [run])
+
+    def answer(self, order: Order, outcome: PlaceOutcome, now_us: int) -> None:
+        """Book what a remote venue answered to one send; a lost answer is UNKNOWN, never a guess."""
+        if isinstance(outcome, Accepted):
+            self.moved(order, Event.ACCEPT, now_us)
+        elif isinstance(outcome, Rejected):
+            order.rule = outcome.reason
+            self.moved(order, Event.REJECT, now_us)
+        elif isinstance(outcome, NotSent):
+            self.moved(order, Event.NOT_SENT, now_us)
+        else:
+            order.rule = outcome.reason
+            self.moved(order, Event.LOSE, now_us)
+        self.journal_moves("answer", now_us, [type(outcome).__name__])
+
+    def _market(self, signal: Signal, now_us: int) -> Market:
+        instrument = self.instruments.find(signal.symbol)
+        at_us = microseconds(signal.bar_close)
+        reference = paise(signal.price)
+        own = Quote(signal.symbol, reference, at_us, signal.bar_volume, microseconds(signal.accepted_at))
+        quote = own
+        if signal.run.startswith("replay"):
+            self.prices[signal.run, signal.symbol] = own
+        else:
+            # A live or simulated price may have moved on since; a replay's is the one it decided on.
+            newest = self.latest(signal.run, signal.symbol)
+            if newest is not None and newest.at_us > at_us:
+                quote = newest
+        known = instrument or _placeholder(signal.symbol)
+        return Market(
+            signal.run, signal.timeframe.endswith("d"), known, quote, reference, at_us, now_us, ist_day(at_us)
+        )
+
+    def _decide(
+        self,
+        signal_no: int,
+        signal: Signal,
+        market: Market,
+        account: Account,
+        book: Book,
+        terms: Terms,
+        refused: Refused | None,
+        late: bool,
+    ) -> None:
+        wish = _read(signal, book, terms)
+        if wish.nothing:
+            self._nothing(signal_no, signal, market, account, book, terms, wish.nothing)
+            return
+        if wish.exit:
+            self._exit(signal_no, signal, market, account, book, terms)
+        if wish.enter is None:
+            return
+        order = self._order(
+            signal_no, signal, market, account, book, terms, Purpose.ENTRY, wish.enter, 1 if wish.exit else 0
+        )
+        if late:
+            self.moved(order, Event.EXPIRE, market.now_us)
+        elif refused is not None:
+            self.refuse(order, refused, market.now_us)
+        elif wish.exit and book.quantity:
+            self.wait(order)  # a reversal's entry is checked anew once the exit is done
+        else:
+            self._enter(order, market, account, signal.strategy_id, terms)
+
+    def _enter(self, order: Order, market: Market, account: Account, strategy_id: str, terms: Terms) -> None:
+        price = market.quote.price_paise if market.quote else market.reference_paise
+        order.quantity = shares(terms.sizing, terms, account.user.limits, price)
+        if order.quantity <= 0:
+            self.refuse(order, Refused("too_small", f"one share costs {price / 100:.2f}"), market.now_us)
+            return
+        order.price_paise = price
+        refused = self._check(market, account, order, strategy_id)
+        if refused is not None:
+            self.refuse(order, refused, market.now_us)
+            return
+        order.book.target = Target.LONG if order.side is Side.BUY else Target.SHORT
+        self.send(order, market.quote, market.now_us)
+
+    def _exit(
+        self, signal_no: int, signal: Signal, market: Market, account: Account, book: Book, terms: Terms
+    ) -> None:
+        self.withdraw_entries(book, market.now_us)
+        book.target = Target.FLAT
+        self.changes.books[book.key] = book
+        open_quantity = abs(book.quantity) - book.exiting
+        if open_quantity <= 0:
+            nothing = "already_there" if book.exiting else "nothing_to_exit"
+            self._nothing(signal_no, signal, market, account, book, terms, nothing)
+            return
+        side = Side.SELL if book.quantity > 0 else Side.BUY
+        order = self._order(signal_no, signal, market, account, book, terms, Purpose.EXIT, side, 0)
+        order.quantity = open_quantity
+        at_us = market.now_us if market.run == "live" else market.at_us
+        if exit_open(market.run, at_us, market.daily, market.instrument, self.calendar):
+            self.send(order, market.quote, market.now_us)
+        else:
+            book.exiting += open_quantity
+            self.wait(order)
+
+    def _nothing(
+        self,
+        signal_no: int,
+        signal: Signal,
+        market: Market,
+        account: Account,
+        book: Book,
+        terms: Terms,
+        rule: str,
+    ) -> None:
+        side = Side.SELL if signal.signal_type in _SELLING else Side.BUY
+        order = self._order(signal_no, signal, market, account, book, terms, Purpose.ENTRY, side, 0)
+        self.refuse(order, Refused(rule), market.now_us)
+
+    def _order(
+        self,
+        signal_no: int,
+        signal: Signal,
+        market: Market,
+        account: Account,
+        book: Book,
+        terms: Terms,
+        purpose: Purpose,
+        side: Side,
+        leg: int,
+    ) -> Order:
+        order = Order(
+            signal_no,
+            signal.signal_id,
+            account.user,
+            leg,
+            book,
+            market.instrument,
+            market.run,
+            purpose,
+            side,
+            terms.product,
+            OrderType.MARKET,
+            0,
+            market.reference_paise,
+            market.at_us,
+        )
+        order.valid_until_us = microseconds(signal.valid_until)
+        self.changes.touch(order)
+        return order
+
+    def _check(self, market: Market, account: Account, order: Order, strategy_id: str) -> Refused | None:
+        if order.book.quantity and (order.book.quantity > 0) is not (order.side is Side.BUY):
+            return Refused("opposite_position", f"{order.book.quantity} shares are open the other way")
+        return check_entry(
+            Entry(
+                market,
+                account,
+                order.book,
+                strategy_id,
+                order.side,
+                order.quantity,
+                order.price_paise,
+                order.quantity * order.price_paise,
+                self,
+            )
+        )
+
+    def _try_again(self, order: Order, quote: Quote, now_us: int) -> None:
+        """Send a latched exit once the session is open, or a reversal's entry once the book is flat."""
+        account = self.account(order.user, order.book.key[0])
+        daily = False
+        if order.purpose is Purpose.EXIT:
+            at_us = now_us if order.run == "live" else quote.at_us
+            if exit_open(order.run, at_us, daily, order.instrument, self.calendar):
+                order.book.exiting -= order.quantity
+                order.placed_us = quote.at_us
+                self.send(order, quote, now_us)
+            return
+        if now_us > order.valid_until_us:
+            self.moved(order, Event.EXPIRE, now_us)
+        elif not order.book.quantity and not order.book.exiting:
+            strategy_id = self.name_of(order.book.key[1])
+            terms = order.user.subscriptions.get(strategy_id)
+            market = Market(
+                order.run, daily, order.instrument, quote, order.price_paise, quote.at_us, now_us, ist_day(quote.at_us)
+            )
+            refused = check_market(market, self.calendar)
+            if terms is None:
+                refused = Refused("unsubscribed", f"the user left {strategy_id}")
+            if refused is not None or terms is None:
+                self.refuse(order, refused or Refused("unsubscribed"), now_us)
+            else:
+                order.placed_us = quote.at_us
+                self._enter(order, market, account, strategy_id, terms)
+
+
+_SELLING = frozenset({SignalType.SELL, SignalType.EXIT_LONG, SignalType.ENTER_SHORT})
+
+
+def _read(signal: Signal, book: Book, terms: Terms) -> _Wish:
+    """Read a signal against what the user holds, in the words of the trading semantics."""
+    held, entering = book.quantity, book.entering
+    long = held > 0 or (entering and book.target is Target.LONG)
+    short = held < 0 or (entering and book.target is Target.SHORT)
+    kind = signal.signal_type
+    if kind is SignalType.BUY:
+        kind = SignalType.EXIT_SHORT if short else SignalType.ENTER_LONG
+    elif kind is SignalType.SELL:
+        may_short = terms.allow_short and terms.product is Product.INTRADAY
+        kind = SignalType.EXIT_LONG if long or not may_short else SignalType.ENTER_SHORT
+    if kind is SignalType.ENTER_LONG:
+        return _ALREADY if long and not signal.add else _BUY
+    if kind is SignalType.ENTER_SHORT:
+        return _ALREADY if short and not signal.add else _SELL
+    if kind is SignalType.EXIT_LONG:
+        return _EXIT if long else _NOTHING
+    if kind is SignalType.EXIT_SHORT:
+        return _EXIT if short else _NOTHING
+    if kind is SignalType.REVERSE and (long or short):
+        return _Wish(exit=True, enter=Side.SELL if long else Side.BUY)
+    return _NOTHING
+
+
+def _placeholder(symbol: str) -> Instrument:
+    """Stands for an instrument that nobody knows; every entry in it is refused by name."""
+    return Instrument(symbol, symbol, "", 5, 1, None, "EQ", closing_auction=False, nifty50=False, derivatives=False)
+
+
+def _seen(quote: Quote | None) -> list[int]:
+    return [] if quote is None else [quote.price_paise, quote.at_us]
