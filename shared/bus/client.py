@@ -19,8 +19,8 @@ ANSWER_TIMEOUT_S = 2.0
 MAX_BLOCK_MS = 1000
 """Longest wait inside the server; well below the time-out for its answer."""
 
-SCHEMES = ("redis://", "rediss://", "unix://")
-_PASSWORD = re.compile(r"(?<=://)([^/@]*)@")
+_USER_INFO = re.compile(r"(?<=://)([^/@]*)@")
+_PARAMETER = re.compile(r"(?<=password=)[^&\s]*")
 
 
 class Bus:
@@ -48,12 +48,13 @@ class Bus:
             server = await EmbeddedServer.start(home)
             bus = cls(_client(server.url), server.url, server)
         else:
-            if not redis_url.startswith(SCHEMES):
+            try:
+                bus = cls(_client(redis_url), masked(redis_url), None)
+            except ValueError as error:
                 raise ConfigurationError(
                     f"REDIS_URL {masked(redis_url)!r} is not an address of a Redis or Valkey server.",
                     remedy="Use redis://host:6379/0 or unix:///path, or leave it out for the embedded server.",
-                )
-            bus = cls(_client(redis_url), masked(redis_url), None)
+                ) from error
         try:
             await bus.ping()
         except BaseException:
@@ -106,7 +107,7 @@ class Bus:
 
 def masked(url: str) -> str:
     """Return *url* with user and password replaced by `***`."""
-    return _PASSWORD.sub("***@", url)
+    return _PARAMETER.sub("***", _USER_INFO.sub("***@", url))
 
 
 def _client(url: str) -> Redis:
