@@ -1,0 +1,1 @@
+"""One file for each strategy; `strategy.config` finds them by themselves."""
