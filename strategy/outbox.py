@@ -71,7 +71,9 @@ class Outbox:
         engine: The engine's name on the bus.
     """
 
-    def __init__(self, database: Database, lock: FileLock, thread: OwnedThread, clock: Clock, engine: str) -> None:
+    def __init__(
+        self, database: Database, lock: FileLock, thread: OwnedThread, clock: Clock, engine: str
+    ) -> None:
         self.engine = engine
         self._database = database
         self._lock = lock
@@ -289,13 +291,14 @@ class Outbox:
     def _prune(self, below_seq: int) -> int:
         state = self._state
         with self._database.transaction() as connection:
-            found = connection.execute(
-                "SELECT max(seq) FROM outbox WHERE seq < ? AND committed_us < ?",
-                (min(below_seq, state.head), self._clock.now_us() - KEEP_US),
+            # The first row that must stay bounds it, not the last that may go: clocks step back.
+            young = connection.execute(
+                "SELECT min(seq) FROM outbox WHERE committed_us >= ?", (self._clock.now_us() - KEEP_US,)
             ).fetchone()
-            if found is None or found[0] is None:
+            bound = state.head if young is None or young[0] is None else int(young[0])
+            last = min(bound, below_seq, state.head) - 1
+            if last < state.first:
                 return 0
-            last = int(found[0])
             self._database.set_meta("pruned_digest", self._digest_at(last) or GENESIS)
             self._database.set_meta("pruned", str(last))
             connection.execute("DELETE FROM outbox WHERE seq <= ?", (last,))
@@ -329,5 +332,13 @@ def _insert_epoch(database: Database, epoch: Epoch, reason: str, clock: Clock) -
     database.connection.execute(
         "INSERT INTO epochs (epoch, start_seq, complete, placed, void, reason, made_us)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (epoch.name, epoch.start, int(epoch.full), int(epoch.placed), int(epoch.void), reason, clock.now_us()),
+        (
+            epoch.name,
+            epoch.start,
+            int(epoch.full),
+            int(epoch.placed),
+            int(epoch.void),
+            reason,
+            clock.now_us(),
+        ),
     )

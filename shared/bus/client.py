@@ -85,7 +85,9 @@ class Bus:
                 else "Start that server, mend REDIS_URL, or leave it out for the embedded server."
             )
             what = str(error).rstrip(".") or type(error).__name__
-            raise BusUnavailable(f"Redis at {self.url} cannot be used: {masked(what)}.", remedy=remedy) from error
+            raise BusUnavailable(
+                f"Redis at {self.url} cannot be used: {masked(what)}.", remedy=remedy
+            ) from error
 
     async def revive(self) -> None:
         """See to it that the embedded server runs; nothing to do for a given one.

@@ -152,7 +152,15 @@ class EmbeddedServer:
         with (self.folder / "valkey.log").open("ab") as log:
             # Its first process forks and ends, so this wait is short and leaves no child of ours behind.
             subprocess.run(
-                [sys.executable, "-I", "-S", str(script), str(self.folder), str(self.socket), str(binary_path())],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    str(script),
+                    str(self.folder),
+                    str(self.socket),
+                    str(binary_path()),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -204,7 +212,8 @@ def _make_private(folder: Path) -> None:
     found = folder.lstat()
     if found.st_uid != os.getuid() or not folder.is_dir() or folder.is_symlink():
         raise BusUnavailable(
-            f"{folder} is not a folder of this user.", remedy="Remove it, or use another state folder (TRADING_HOME)."
+            f"{folder} is not a folder of this user.",
+            remedy="Remove it, or use another state folder (TRADING_HOME).",
         )
     if found.st_mode & 0o077:
         folder.chmod(0o700)

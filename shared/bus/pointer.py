@@ -132,9 +132,7 @@ def is_entry_good(
     key: SignalKey, signature: bytes, engine: str, epoch: str, seq: int, payload: bytes
 ) -> bool:
     """Return whether *signature* is that of the entry at this very place."""
-    return key.is_good(
-        signature, b"signal", engine.encode(), epoch.encode(), str(seq).encode(), payload
-    )
+    return key.is_good(signature, b"signal", engine.encode(), epoch.encode(), str(seq).encode(), payload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ from shared.bus.signing import SignalKey
 from shared.models import Signal
 
 MAX_REPAIR_REASON = 200
+POKE_REPAIR = "!repair"
+"""Said on the poke channel for "look at once"; anything else there is `group epoch seq`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,9 @@ class StreamWriter:
             reply = await self._append(keys=[self.names.pointer, self.names.stream(epoch)], args=arguments)
         if reply[0] == b"OK":
             return None
-        return " ".join(part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in reply)
+        return " ".join(
+            part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in reply
+        )
 
     async def look(self, epoch: str) -> Sight:
         """Return what is there, seen at one instant; `last_id` is that of the stream of *epoch*."""
@@ -241,20 +245,22 @@ class SignalReader:
             async with self._bus.redis.pipeline(transaction=True) as pipe:
                 pipe.hset(names.cursors, self.group, text)
                 pipe.hset(names.repairs, self.group, f"{at.epoch or '-'} {reason[:MAX_REPAIR_REASON]}")
-                pipe.publish(names.poke, f"{self.group} {text}")
+                pipe.publish(names.poke, POKE_REPAIR)
                 await pipe.execute()
 
     async def _pointer(self) -> Pointer | Forged | None:
         with self._bus.speaking():
             if await self._bus.redis.type(self.names.pointer) not in (b"hash", b"none"):
                 return Forged("it is not a hash")
-            fields = await self._bus.redis.hgetall(self.names.pointer)
+            fields: Any = await self._bus.redis.hgetall(self.names.pointer)
         return parse_pointer(fields, self.names.engine, self._key)
 
     async def _xread(self, after: Cursor, block_ms: int, count: int) -> list[Any]:
         stream = self.names.stream(after.epoch)
         with self._bus.speaking():
-            reply = await self._bus.redis.xread({stream: f"{after.seq}-0"}, count=count, block=block_ms or None)
+            reply: Any = await self._bus.redis.xread(
+                {stream: f"{after.seq}-0"}, count=count, block=block_ms or None
+            )
         # RESP3: a dict, stream → list of batches.
         batches = reply.get(stream.encode(), []) if reply else []
         return [entry for batch in batches for entry in batch]

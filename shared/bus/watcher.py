@@ -145,10 +145,14 @@ class Watcher:
         self._child = 0
         lived_s = time.monotonic() - self._started_at
         self._failures = 0 if lived_s >= STEADY_S else self._failures + 1
-        delay_s = min(FIRST_RESTART_DELAY_S * 2**self._failures, MAX_RESTART_DELAY_S) if self._failures else 0.0
+        delay_s = (
+            min(FIRST_RESTART_DELAY_S * 2**self._failures, MAX_RESTART_DELAY_S) if self._failures else 0.0
+        )
         self._not_before = time.monotonic() + delay_s
         code = os.waitstatus_to_exitcode(status)
-        print(f"watcher: server ended with {code} after {lived_s:.1f} s; restart in {delay_s:.2f} s", flush=True)
+        print(
+            f"watcher: server ended with {code} after {lived_s:.1f} s; restart in {delay_s:.2f} s", flush=True
+        )
 
     def _owns_folder(self) -> bool:
         return _is_open_file(self.folder / "watcher.lock", self._lock_fd) and _is_open_file(
