@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from shared.models import OrderType, Product, Quote, Side
 
 
-@dataclass(frozen=True, slots=True)
-class OrderTerms:
+class OrderTerms(msgspec.Struct, frozen=True, gc=False):
     """What a venue needs to know of an order.
 
     Attributes:
-        tag: 17 characters, goes out as `ordertag`; at most one venue order may carry it.
         side: BUY or SELL.
         quantity: Shares still to be filled, > 0.
         order_type: MARKET or LIMIT.
@@ -31,7 +31,6 @@ class OrderTerms:
         slippage_bps: Half spread and slippage of a fill, 1/100 of a percent.
     """
 
-    tag: str
     side: Side
     quantity: int
     order_type: OrderType
@@ -44,8 +43,7 @@ class OrderTerms:
     slippage_bps: int
 
 
-@dataclass(frozen=True, slots=True)
-class VenueFill:
+class VenueFill(msgspec.Struct, frozen=True, gc=False):
     """Shares filled at one price, with the quote that gave it.
 
     Attributes:
@@ -120,8 +118,13 @@ class RemoteVenue(Protocol):
 
     name: str
 
-    async def place(self, terms: OrderTerms) -> PlaceOutcome:
-        """Send one order, once; never raise for a lost answer and never retry."""
+    async def place(self, tag: str, terms: OrderTerms) -> PlaceOutcome:
+        """Send one order, once; never raise for a lost answer and never retry.
+
+        Args:
+            tag: 17 characters, goes out as `ordertag`; at most one venue order may carry it.
+            terms: The order.
+        """
         ...
 
     async def close(self) -> None:

@@ -9,6 +9,8 @@ All times are market time, so that a replay fills the same at any speed.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from broker.base import OrderTerms, VenueCancel, VenueFill
 from shared.clock import DAY_US, IST_OFFSET_US, ist_day
 from shared.errors import ConfigurationError
@@ -20,7 +22,8 @@ VOLUME_SHARE = 10
 """One part in … of the traded volume may be ours."""
 
 _MINUTE_US = 60_000_000
-_WIDE = ((9 * 60 + 15, 9 * 60 + 20), (15 * 60 + 15, 15 * 60 + 30))
+_OPENING = (9 * 60 + 15, 9 * 60 + 20)
+_CLOSING = (15 * 60 + 15, 15 * 60 + 30)
 """Minutes of the day (IST) in which the slippage doubles: 09:15-09:20 and the last 15 minutes."""
 
 PROFILES = ("realistic", "instant")
@@ -84,17 +87,19 @@ def _tradable(terms: OrderTerms, price_paise: int) -> bool:
 
 
 def _fill(terms: OrderTerms, quantity: int, quote_paise: int, at_us: int) -> VenueFill:
-    bps = terms.slippage_bps * (2 if _is_wide(at_us) else 1)
-    tick = terms.tick_paise
+    price = _price(terms.side is Side.BUY, quote_paise, terms.slippage_bps, terms.tick_paise, _is_wide(at_us))
+    if terms.order_type is OrderType.LIMIT:
+        limit = terms.price_paise
+        price = min(price, limit) if terms.side is Side.BUY else max(price, limit)
+    return VenueFill(quantity, price, at_us, quote_paise, at_us)
+
+
+@lru_cache(maxsize=1024)
+def _price(buying: bool, quote_paise: int, slippage_bps: int, tick: int, wide: bool) -> int:
+    bps = slippage_bps * (2 if wide else 1)
     # Rounded up to whole ticks, at least one: a fill is never better than the quote.
     slip = max(1, -(-quote_paise * bps // (10_000 * tick))) * tick
-    if terms.side is Side.BUY:
-        price = _up(quote_paise + slip, tick)
-    else:
-        price = max(tick, (quote_paise - slip) // tick * tick)
-    if terms.order_type is OrderType.LIMIT:
-        price = min(price, terms.price_paise) if terms.side is Side.BUY else max(price, terms.price_paise)
-    return VenueFill(quantity, price, at_us, quote_paise, at_us)
+    return _up(quote_paise + slip, tick) if buying else max(tick, (quote_paise - slip) // tick * tick)
 
 
 def _up(price_paise: int, tick: int) -> int:
@@ -103,5 +108,5 @@ def _up(price_paise: int, tick: int) -> int:
 
 def _is_wide(at_us: int) -> bool:
     minute = (at_us + IST_OFFSET_US) % DAY_US // _MINUTE_US
-    return any(start <= minute < end for start, end in _WIDE)
+    return _OPENING[0] <= minute < _OPENING[1] or _CLOSING[0] <= minute < _CLOSING[1]
 

@@ -37,21 +37,26 @@ class Account:
     )
 
     def __init__(self, user: User, market_no: int) -> None:
+        self.market_no = market_no
+        self.open_books: dict[BookKey, Book] = {}
+        self.day = 0
+        self.day_entries = 0
+        self.day_net_paise = 0
+        self.strategy_day_net: dict[int, int] = {}
+        self.sends: deque[int] = deque()
+        self.become(user)
+
+    def become(self, user: User) -> None:
+        """Take the user's present limits; positions and counts stay."""
         limits = user.limits
         self.user = user
-        self.market_no = market_no
         self.capital_paise = whole_paise(limits.capital_inr)
         self.max_order_paise = whole_paise(limits.max_order_inr)
         self.max_gross_paise = whole_paise(limits.capital_inr * limits.max_gross)
         self.day_loss_paise = whole_paise(limits.capital_inr * limits.day_loss_percent / 100)
         self.strategy_loss_paise = whole_paise(limits.capital_inr * limits.strategy_loss_percent / 100)
         self.min_price_paise = whole_paise(limits.min_price_inr)
-        self.open_books: dict[BookKey, Book] = {}
-        self.day = 0
-        self.day_entries = 0
-        self.day_net_paise = 0
-        self.strategy_day_net: dict[int, int] = {}
-        self.sends: deque[int] = deque(maxlen=limits.max_orders_minute)
+        self.sends = deque(self.sends, maxlen=limits.max_orders_minute)
 
     def open_day(self, day: int) -> None:
         """Start the day's counts anew when *day* is later."""

@@ -251,7 +251,7 @@ def _revived(desk: Desk, stored: StoredOrder) -> Order:
     order = Order(
         int(row[0] or 0),
         stored.signal_id,
-        user,
+        desk.account(user, stored.market_no),
         int(row[2] or 0),
         desk.book(key),
         desk.instruments.get(symbol),

@@ -18,6 +18,7 @@ DATA = Path(__file__).parent.parent / "data" / "charges.json"
 
 # A rate is kept as whole units of 1e-8, so that all sums are integers.
 _UNIT = 100_000_000
+_REMEMBERED = 4096
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
@@ -42,6 +43,7 @@ class Charges:
         rows = json.loads(path.read_text())["rows"]
         self._rows = sorted((_day(row["from"]), _rates(row)) for row in rows)
         self.first_day = self._rows[0][0]
+        self._known: dict[tuple[Side, Product, int, int], int] = {}
 
     def order_paise(self, side: Side, product: Product, value_paise: int, day: int) -> int:
         """Return the charges of one executed order, whole paise, half a paisa rounded up.
@@ -52,6 +54,16 @@ class Charges:
             value_paise: Filled quantity times price; 0 costs nothing.
             day: Trade date, days since the epoch in IST.
         """
+        # Users of one signal mostly share all four.
+        key = (side, product, value_paise, day)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[key] = self._compute(side, product, value_paise, day)
+        return known
+
+    def _compute(self, side: Side, product: Product, value_paise: int, day: int) -> int:
         if value_paise <= 0:
             return 0
         table = self._rows[0][1]

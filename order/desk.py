@@ -121,10 +121,12 @@ class Desk(Execution):
         refused = check_market(market, self.calendar) if instrument else Refused("unknown_symbol", signal.symbol)
         late = now_us > microseconds(signal.valid_until)
         for user, terms in takers:
-            book = self.book((market_no, strategy_no, symbol_no, terms.product.value, user.user_no))
+            book = self.book((market_no, strategy_no, symbol_no, terms.product, user.user_no))
             account = self.account(user, market_no)
-            account.open_day(market.day)
-            book.open_day(market.day)
+            if account.day < market.day:
+                account.open_day(market.day)
+            if book.day < market.day:
+                book.open_day(market.day)
             self._decide(signal_no, signal, market, account, book, terms, refused, late)
         self.journal_moves(
             "signal",
@@ -167,7 +169,7 @@ class Desk(Execution):
         instrument = self.instruments.get(request.symbol)
         reference = request.price_paise or (quote.price_paise if quote else 0)
         market = Market(run, False, instrument, quote, reference, at_us, now_us, ist_day(at_us))
-        book = self.book((market_no, strategy_no, symbol_no, request.product.value, user.user_no))
+        book = self.book((market_no, strategy_no, symbol_no, request.product, user.user_no))
         account = self.account(user, market_no)
         account.open_day(market.day)
         book.open_day(market.day)
@@ -176,7 +178,7 @@ class Desk(Execution):
         order = Order(
             signal_no,
             request.signal_id,
-            user,
+            account,
             0,
             book,
             instrument,
@@ -189,7 +191,6 @@ class Desk(Execution):
             reference,
             at_us,
         )
-        self.changes.touch(order)
         refused = None
         if purpose is Purpose.ENTRY:
             refused = check_market(market, self.calendar) or self._check(market, account, order, MANUAL)
@@ -338,7 +339,7 @@ class Desk(Execution):
         order = Order(
             signal_no,
             signal.signal_id,
-            account.user,
+            account,
             leg,
             book,
             market.instrument,
@@ -352,7 +353,6 @@ class Desk(Execution):
             market.at_us,
         )
         order.valid_until_us = microseconds(signal.valid_until)
-        self.changes.touch(order)
         return order
 
     def _check(self, market: Market, account: Account, order: Order, strategy_id: str) -> Refused | None:
@@ -374,7 +374,7 @@ class Desk(Execution):
 
     def _try_again(self, order: Order, quote: Quote, now_us: int) -> None:
         """Send a latched exit once the session is open, or a reversal's entry once the book is flat."""
-        account = self.account(order.user, order.book.key[0])
+        account = order.account
         daily = False
         if order.purpose is Purpose.EXIT:
             at_us = now_us if order.run == "live" else quote.at_us

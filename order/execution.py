@@ -115,18 +115,14 @@ class Execution:
     def know_user(self, user: User) -> None:
         """Take a user, new or changed; their positions and counts stay."""
         self.users[user.user_no] = user
-        for (user_no, market_no), old in list(self._accounts.items()):
+        for (user_no, _), account in self._accounts.items():
             if user_no == user.user_no:
-                fresh = Account(user, market_no)
-                fresh.day, fresh.day_entries, fresh.day_net_paise = old.day, old.day_entries, old.day_net_paise
-                fresh.open_books, fresh.strategy_day_net = old.open_books, old.strategy_day_net
-                fresh.sends.extend(old.sends)
-                self._accounts[user_no, market_no] = fresh
+                account.become(user)
 
     def know_order(self, order: Order) -> None:
         """Take a stored order that is not done, at start."""
         order.fresh = False
-        order.path = order.state.value
+        order.path = order.state
         self._keep(order)
         self._reserve(order, order.remaining)
 
@@ -168,16 +164,16 @@ class Execution:
 
     def send(self, order: Order, quote: Quote | None, now_us: int) -> None:
         """Claim *order* and hand it to its venue."""
+        account, book = order.account, order.book
         order.apply(Event.CLAIM, now_us)
-        self._note(order)
-        account = self.account(order.user, order.book.key[0])
         account.sends.append(order.placed_us)
         if order.purpose is Purpose.ENTRY:
             account.day_entries += 1
-            order.book.day_entries += 1
-        self._reserve(order, order.quantity)
-        venue = self.venues.get(order.user.broker)
+            book.day_entries += 1
+        venue = self.venues.get(account.user.broker)
         if venue is None:
+            self._reserve(order, order.quantity)
+            self._note(order)
             self._keep(order)
             self.changes.sends.append(order)
             return
@@ -185,19 +181,23 @@ class Execution:
         order.venue_no = self.changes.venue_no = self.venue_no
         order.apply(Event.ACCEPT, now_us)
         fill = venue.place(order.terms(_slippage_bps(order.instrument)), quote)
-        if fill is not None:
-            self._record(order, fill, now_us)
-        if order.state not in DONE_STATES:
+        if fill is None or fill.quantity < order.quantity:
+            self._reserve(order, order.quantity)
+            self._note(order)
             self._keep(order)
+            if fill is not None:
+                self._record(order, fill, now_us, reserved=True)
+        else:
+            self._record(order, fill, now_us, reserved=False)
 
     def match(self, order: Order, quote: Quote, now_us: int) -> None:
         """Let an in-store venue hold a resting order against a new price."""
-        venue = self.venues.get(order.user.broker)
+        venue = self.venues.get(order.account.user.broker)
         if venue is None or order.state is OrderState.SENDING:
             return
         answer = venue.match(order.terms(_slippage_bps(order.instrument)), quote)
         if isinstance(answer, VenueFill):
-            self._record(order, answer, now_us)
+            self._record(order, answer, now_us, reserved=True)
         elif isinstance(answer, VenueCancel):
             order.rule = answer.reason
             self.moved(order, Event.CANCEL, now_us)
@@ -215,10 +215,11 @@ class Execution:
     def journal_moves(self, kind: str, now_us: int, head: list[object]) -> None:
         """Journal all steps since the last call as one entry; nothing where nothing moved."""
         if self._moved or kind in ("signal", "direct"):
+            self.changes.orders.update(self._moved)
             body = [head, [order.move() for order in self._moved.values()]]
             self.changes.journal.append(self.journal.entry(now_us, kind, body))
             for order in self._moved.values():
-                order.path = order.state.value
+                order.path = order.state
             self._moved = {}
 
     def drain(self) -> Changes:
@@ -228,24 +229,25 @@ class Execution:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _record(self, order: Order, fill: VenueFill, now_us: int) -> None:
-        quantity, book = fill.quantity, order.book
-        value = quantity * fill.price_paise
-        day = ist_day(fill.at_us)
-        total = self.charges.order_paise(order.side, order.product, order.value_paise + value, day)
-        charges = total - order.charges_paise
+    def _record(self, order: Order, fill: VenueFill, now_us: int, *, reserved: bool) -> None:
+        quantity, book, account = fill.quantity, order.book, order.account
         order.filled += quantity
-        order.value_paise += value
+        order.value_paise += quantity * fill.price_paise
+        day = ist_day(fill.at_us)
+        total = self.charges.order_paise(order.side, order.product, order.value_paise, day)
+        charges = total - order.charges_paise
         order.charges_paise = total
-        account = self.account(order.user, book.key[0])
-        account.open_day(day)
-        book.open_day(day)
+        if account.day < day:
+            account.open_day(day)
+        if book.day < day:
+            book.open_day(day)
         realised = book.fill(order.side, quantity, fill.price_paise, charges)
         account.add_profit(book.key[1], realised - charges)
-        self._reserve(order, -quantity)
+        # The shares filled so far number the fill: they only grow.
+        key = order.key()
         self.changes.fills.append(
             (
-                *order.key(),
+                *key,
                 order.filled,
                 quantity,
                 fill.price_paise,
@@ -255,11 +257,17 @@ class Execution:
                 fill.quote_at_us,
             )
         )
-        order.apply(Event.COMPLETE if order.remaining == 0 else Event.FILL, now_us)
+        if reserved:
+            self._reserve(order, -quantity)
+        else:
+            account.note(book)
+        order.apply(Event.FILL if order.filled < order.quantity else Event.COMPLETE, now_us)
         self._note(order)
-        if order.state in DONE_STATES:
-            self._drop(order)
-            self._settle(order)
+        if order.state is OrderState.FILLED:
+            if reserved:
+                self._drop(order)
+            if not book.quantity:
+                self._settle(order)
 
     def _reserve(self, order: Order, quantity: int) -> None:
         book = order.book
@@ -269,7 +277,7 @@ class Execution:
                 book.entering_paise += quantity * order.price_paise
         else:
             book.exiting += quantity
-        self.account(order.user, book.key[0]).note(book)
+        order.account.note(book)
 
     def _settle(self, order: Order) -> None:
         """After an order is done: a book with nothing in it wants nothing."""
@@ -279,7 +287,6 @@ class Execution:
             self.changes.books[book.key] = book
 
     def _note(self, order: Order) -> None:
-        self.changes.touch(order)
         if order.filled or order.state in EXPOSED_STATES:
             self.changes.books[order.book.key] = order.book
         self._moved[id(order)] = order

@@ -13,6 +13,8 @@ from shared.models import OrderState as S
 class Event(StrEnum):
     """What can happen to an order."""
 
+    __hash__ = str.__hash__
+
     REFUSE = "refuse"
     """A rule of ours says no, before anything is sent."""
     EXPIRE = "expire"

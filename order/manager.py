@@ -298,7 +298,7 @@ class OrderManager:
 
     async def _send(self, order: Order) -> None:
         opened = self._here()
-        outcome = await self._remotes[order.user.broker].place(order.terms(0))
+        outcome = await self._remotes[order.user.broker].place(order.tag, order.terms(0))
         await opened.thread.run(opened.books.answer, order, outcome)
 
     def _keep(self, task: asyncio.Task[None]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from broker.base import OrderTerms
+from order.accounts import Account
 from order.books import Book, BookKey
 from order.journal import Entry
 from order.lifecycle import Event, step
@@ -53,6 +54,7 @@ class Order:
     """
 
     __slots__ = (
+        "account",
         "attempt",
         "book",
         "charges_paise",
@@ -75,7 +77,6 @@ class Order:
         "slice_no",
         "state",
         "updated_us",
-        "user",
         "valid_until_us",
         "value_paise",
         "venue_no",
@@ -85,7 +86,7 @@ class Order:
         self,
         signal_no: int,
         signal_id: str,
-        user: User,
+        account: Account,
         leg: int,
         book: Book,
         instrument: Instrument,
@@ -100,7 +101,7 @@ class Order:
     ) -> None:
         self.signal_no = signal_no
         self.signal_id = signal_id
-        self.user = user
+        self.account = account
         self.leg = leg
         self.slice_no = 0
         self.attempt = 0
@@ -126,6 +127,11 @@ class Order:
         self.fresh = True
 
     @property
+    def user(self) -> User:
+        """Whose order it is."""
+        return self.account.user
+
+    @property
     def remaining(self) -> int:
         """Shares not filled yet."""
         return self.quantity - self.filled
@@ -145,28 +151,27 @@ class Order:
     def terms(self, slippage_bps: int) -> OrderTerms:
         """Return what the venue needs to know."""
         return OrderTerms(
-            tag=self.tag,
-            side=self.side,
-            quantity=self.remaining,
-            order_type=self.order_type,
-            product=self.product,
-            price_paise=self.price_paise,
-            entry=self.purpose is Purpose.ENTRY,
-            placed_us=self.placed_us,
-            symbol=self.instrument.symbol,
-            tick_paise=self.instrument.tick_paise,
-            slippage_bps=slippage_bps,
+            self.side,
+            self.quantity - self.filled,
+            self.order_type,
+            self.product,
+            self.price_paise,
+            self.purpose is Purpose.ENTRY,
+            self.placed_us,
+            self.instrument.symbol,
+            self.instrument.tick_paise,
+            slippage_bps,
         )
 
     def key(self) -> tuple[int, int, int, int, int]:
         """Return the primary key."""
-        return (self.signal_no, self.user.user_no, self.leg, self.slice_no, self.attempt)
+        return (self.signal_no, self.account.user.user_no, self.leg, self.slice_no, self.attempt)
 
     def row(self) -> tuple[object, ...]:
         """Return the stored columns, key first."""
         return (
             self.signal_no,
-            self.user.user_no,
+            self.account.user.user_no,
             self.leg,
             self.slice_no,
             self.attempt,
@@ -189,7 +194,7 @@ class Order:
     def move(self) -> tuple[object, ...]:
         """Return what the journal keeps of the steps since the last entry."""
         return (
-            self.user.user_no,
+            self.account.user.user_no,
             self.signal_no,
             self.leg,
             self.slice_no,
@@ -219,10 +224,6 @@ class Changes:
     names: list[tuple[int, str, str]] = field(default_factory=list)
     venue_no: int | None = None
     sends: list[Order] = field(default_factory=list)
-
-    def touch(self, order: Order) -> None:
-        """Note that *order* has to be written."""
-        self.orders[id(order)] = order
 
     @property
     def empty(self) -> bool:

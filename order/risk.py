@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from order.accounts import Account
-from order.books import Book
+from order.books import Book, BookKey
 from order.orders import MANUAL
 from shared.calendar import Calendar
 from shared.instruments import Instrument
@@ -262,7 +262,9 @@ def orders_minute(entry: Entry) -> str | None:
 def day_loss(entry: Entry) -> str | None:
     """A day's loss (realised, unrealised, charges) stops entries."""
     account = entry.account
-    net = account.day_net_paise + sum(_unrealised(book, entry) for book in account.open_books.values())
+    net = account.day_net_paise
+    for key, book in account.open_books.items():
+        net += _unrealised(key, book, entry)
     if -net >= account.day_loss_paise:
         return f"the day's loss is {rupees(-net)}, at most {rupees(account.day_loss_paise)}"
     return None
@@ -273,15 +275,16 @@ def strategy_loss(entry: Entry) -> str | None:
     """The same for one strategy."""
     account, strategy_no = entry.account, entry.book.key[1]
     net = account.strategy_day_net.get(strategy_no, 0)
-    net += sum(_unrealised(b, entry) for key, b in account.open_books.items() if key[1] == strategy_no)
+    for key, book in account.open_books.items():
+        if key[1] == strategy_no:
+            net += _unrealised(key, book, entry)
     if -net >= account.strategy_loss_paise:
         return f"the strategy's loss today is {rupees(-net)}, at most {rupees(account.strategy_loss_paise)}"
     return None
 
 
-def _unrealised(book: Book, entry: Entry) -> int:
+def _unrealised(key: BookKey, book: Book, entry: Entry) -> int:
     if not book.quantity:
         return 0
-    price = entry.sight.mark(entry.market.run, book.key[2])
+    price = entry.sight.mark(entry.market.run, key[2])
     return 0 if price is None else book.unrealised(price)
-

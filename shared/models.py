@@ -25,12 +25,16 @@ _MICROSECOND = timedelta(microseconds=1)
 class Side(StrEnum):
     """Direction of one order."""
 
+    __hash__ = str.__hash__
+
     BUY = "BUY"
     SELL = "SELL"
 
 
 class OrderType(StrEnum):
     """How an order is priced. MARKET is sent as a marketable LIMIT (see `order.sizing`)."""
+
+    __hash__ = str.__hash__
 
     MARKET = "MARKET"
     LIMIT = "LIMIT"
@@ -39,12 +43,16 @@ class OrderType(StrEnum):
 class Product(StrEnum):
     """INTRADAY is squared off the same day; DELIVERY is taken into the demat account."""
 
+    __hash__ = str.__hash__
+
     INTRADAY = "INTRADAY"
     DELIVERY = "DELIVERY"
 
 
 class SignalType(StrEnum):
     """What a strategy wants. BUY and SELL are read against what the user holds; HOLD is never sent."""
+
+    __hash__ = str.__hash__
 
     BUY = "BUY"
     SELL = "SELL"
@@ -66,6 +74,8 @@ class Target(StrEnum):
 
 class OrderState(StrEnum):
     """Where an order is. REFUSED is us, REJECTED is the broker or the exchange."""
+
+    __hash__ = str.__hash__  # the default calls back into Python at every look-up
 
     NEW = "NEW"
     SENDING = "SENDING"
