@@ -86,6 +86,21 @@ class Bookkeeper:
         """Return (epoch, seq) up to which *group* has taken the signals of *engine*; ("", 0) at first."""
         return self._cursors.get((group, engine), ("", 0))
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no signal has ever been taken and no cursor placed."""
+        return not self._cursors and self.desk.signal_no == 0
+
+    def move_cursor(self, group: str, engine: str, epoch: str, seq: int) -> None:
+        """Place *group*'s cursor; the journal keeps the move."""
+        now_us = self._clock.now_us()
+
+        def move(desk: Desk) -> None:
+            desk.changes.cursors[group, engine] = (epoch, seq)
+            desk.changes.journal.append(desk.journal.entry(now_us, "cursor", [group, engine, epoch, seq]))
+
+        self._commit(move)
+
     def take(self, group: str, items: Sequence[Received | Unreadable]) -> list[Order]:
         """Take signals for *group* in ONE transaction: inbox, an intent per subscriber, cursor.
 

@@ -162,6 +162,16 @@ class OrderManager:
         """Return (epoch, seq) up to which *group* has taken the signals of *engine*."""
         return self._here().books.cursor(group, engine)
 
+    async def move_cursor(self, group: str, engine: str, epoch: str, seq: int) -> None:
+        """Place *group*'s cursor, durably: a new epoch of the stream, or the head for a new group."""
+        opened = self._here()
+        await opened.thread.run(opened.books.move_cursor, group, engine, epoch, seq)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no signal has ever been taken into this store."""
+        return self._here().books.is_new
+
     def groups(self) -> list[str]:
         """Return the groups that have users, sorted."""
         return sorted({user.group for user in self._here().books.users.values()})
