@@ -143,7 +143,7 @@ def clean_ticks(
     seen: set[tuple[str, str]] = set()
     prices: list[float] = []
     row_number = last_us = minute_us = minute_end = volume = top = 0
-    day = -1
+    day, before = -1, defects.rows
     for row in rows:
         row_number += 1
         try:
@@ -156,9 +156,9 @@ def clean_ticks(
                 counts[_REASONS[at_us]] += 1
                 continue
             price = good_prices.get(price_text) or _read_price(price_text, good_prices, counts)
-            total = int(total_text)
+            total = int(total_text) if total_text.isdigit() else _read_total(total_text)
         except (ValueError, IndexError):
-            defects.rows = row_number
+            defects.rows = before + row_number
             defects.unreadable(row)
             continue
         if at_us != last_us:
@@ -193,7 +193,7 @@ def clean_ticks(
         elif total < top:
             counts["falling_volume"] += 1
         prices.append(price)
-    defects.rows = row_number
+    defects.rows = before + row_number
     if prices:
         yield TickMinute(minute_us, prices, volume, last_us)
 
@@ -208,6 +208,13 @@ def _read_price(text: str, good: dict[str, float], counts: Counter[str]) -> floa
         counts["float_noise"] += 1
     good[text] = paise
     return paise
+
+
+def _read_total(text: str) -> int:
+    total = int(float(text)) if math.isfinite(float(text)) else -1
+    if total < 0:
+        raise ValueError(text)
+    return total
 
 
 @dataclass(frozen=True, slots=True)

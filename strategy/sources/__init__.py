@@ -1,0 +1,1 @@
+"""Where market data comes from: recorded files, the simulated market, later a broker's feed."""
