@@ -22,7 +22,7 @@ from shared.clock import Clock, SystemClock
 from shared.errors import BusUnavailable, StoreError
 from shared.models import Quote
 from strategy.outbox import Outbox
-from strategy.repair import (
+from strategy.verdict import (
     InStep,
     Ledger,
     Place,
