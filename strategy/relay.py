@@ -260,6 +260,8 @@ class Relay:
                 with self._bus.speaking():
                     async with self._bus.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
                         await pubsub.subscribe(self._writer.names.poke)
+                        # What was said before we listened is found by a look.
+                        self._look_now()
                         while True:
                             message = await pubsub.get_message(timeout=LISTEN_S)
                             if message:
@@ -270,14 +272,17 @@ class Relay:
 
     def _take_poke(self, said: bytes) -> None:
         if said == POKE_REPAIR.encode():
-            self._look_at_s = 0.0
-            self._woken.set()
+            self._look_now()
             return
         group, _, text = said.partition(b" ")
         cursor = parse_cursor(text)
         if cursor is not None:
             self._cursors[group.decode(errors="replace")] = cursor
             self._moved.set()
+
+    def _look_now(self) -> None:
+        self._look_at_s = float("-inf")
+        self._woken.set()
 
     def _note_sent(self, seq: int, digest: str) -> None:
         self._in_step = True

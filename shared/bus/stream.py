@@ -6,7 +6,8 @@ and stops before the first that is not right. Neither moves a cursor by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,9 @@ from shared.bus.pointer import (
 from shared.bus.signing import SignalKey
 from shared.models import Signal
 
+FAULT_PAUSE_S = 0.05
+HIGHEST_ID = f"{2**64 - 1}-{2**64 - 1}"
+WAKE_TTL_S = 10
 MAX_REPAIR_REASON = 200
 POKE_REPAIR = "!repair"
 """Said on the poke channel for "look at once"; anything else there is `group epoch seq`."""
@@ -112,14 +116,18 @@ class StreamWriter:
             repairs=_repairs(_pairs(repairs)),
         )
 
-    async def place(self, pointer: Pointer, old_epochs: Iterable[str]) -> None:
-        """Make *pointer* the one that counts, on a fresh stream; drop our streams of *old_epochs*."""
+    async def place(self, pointer: Pointer, old_epochs: Sequence[str]) -> None:
+        """Make *pointer* the one that counts, on a fresh stream; drop our streams of *old_epochs*, oldest first."""
         names = self.names
         with self._bus.speaking():
             async with self._bus.redis.pipeline(transaction=True) as pipe:
                 pipe.unlink(names.pointer, names.repairs, names.stream(pointer.epoch))
                 for epoch in old_epochs:
                     pipe.unlink(names.stream(epoch))
+                if old_epochs:
+                    # Readers wait on the old stream: something there wakes them, and they find the pointer.
+                    pipe.xadd(names.stream(old_epochs[-1]), {"moved": pointer.epoch}, id=HIGHEST_ID)
+                    pipe.expire(names.stream(old_epochs[-1]), WAKE_TTL_S)
                 pipe.hset(names.pointer, mapping=pointer.fields(names.engine, self._key))  # type: ignore[arg-type]  # dict is invariant
                 await pipe.execute()
 
@@ -194,6 +202,7 @@ class SignalReader:
         self.names = Names(engine)
         self._bus = bus
         self._key = key
+        self._paused_at: Cursor | None = None
 
     async def head(self) -> Cursor:
         """Return the cursor of a group that wants only what comes from now on."""
@@ -208,21 +217,33 @@ class SignalReader:
             block_ms: Longest wait for something new; at most `MAX_BLOCK_MS`; 0 does not wait.
             count: Most entries to return.
         """
+        if self._paused_at == after:
+            # The same fault again and again would keep two processes busy until the relay has mended it.
+            await asyncio.sleep(FAULT_PAUSE_S)
+        read = await self._read(after, min(block_ms, MAX_BLOCK_MS), count)
+        self._paused_at = after if isinstance(read, Gap | BadSignature) else None
+        return read
+
+    async def _read(self, after: Cursor, block_ms: int, count: int) -> Read:
+        fault: Gap | BadSignature | None = None
         if after.epoch:
-            found = await self._xread(after, min(block_ms, MAX_BLOCK_MS), count)
-            if found:
-                return check_entries(found, after, self.names.engine, self._key)
+            found = await self._xread(after, block_ms, count)
+            read = check_entries(found, after, self.names.engine, self._key) if found else None
+            if isinstance(read, Entries):
+                return read
+            fault = read
+        # What is wrong in a stream that no longer counts is no fault: the pointer goes first.
         pointer = await self._pointer()
         if pointer is None:
-            return NothingYet()
+            return fault or NothingYet()
         if isinstance(pointer, Forged):
             return BadSignature(0)
         if pointer.epoch != after.epoch:
             if after == NOWHERE or pointer.full or pointer.start <= after.seq + 1:
                 return NewEpoch(pointer.epoch, pointer.start)
             return Gap(after.seq + 1, f"epoch {pointer.epoch} starts at {pointer.start}")
-        if pointer.seq <= after.seq:
-            return NothingYet()
+        if fault is not None or pointer.seq <= after.seq:
+            return fault or NothingYet()
         # Appended between the two looks, or gone: a third look tells.
         found = await self._xread(after, 0, count)
         if found:
