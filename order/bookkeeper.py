@@ -88,8 +88,8 @@ class Bookkeeper:
 
     @property
     def is_new(self) -> bool:
-        """Whether no signal has ever been taken and no cursor placed."""
-        return not self._cursors and self.desk.signal_no == 0
+        """Whether no group has ever had a cursor."""
+        return not self._cursors
 
     def move_cursor(self, group: str, engine: str, epoch: str, seq: int) -> None:
         """Place *group*'s cursor; the journal keeps the move."""
@@ -222,7 +222,7 @@ class Bookkeeper:
             desk.know_user(user)
         for book in loaded.books:
             desk.know_book(book)
-        desk.signal_no, desk.venue_no = loaded.signal_no, loaded.venue_no
+        desk.signal_no, desk.venue_no, desk.fill_no = loaded.signal_no, loaded.venue_no, loaded.fill_no
         for stored in loaded.at_work:
             desk.know_order(_revived(desk, stored))
         self._cursors = dict(loaded.cursors)

@@ -60,6 +60,7 @@ class Execution:
         self.users: dict[int, User] = {}
         self.signal_no = 0
         self.venue_no = 0
+        self.fill_no = 0
         self._books: dict[BookKey, Book] = {}
         self._accounts: dict[tuple[int, int], Account] = {}
         self._numbers: dict[tuple[str, str], int] = {}
@@ -243,12 +244,12 @@ class Execution:
             book.open_day(day)
         realised = book.fill(order.side, quantity, fill.price_paise, charges)
         account.add_profit(book.key[1], realised - charges)
-        # The shares filled so far number the fill: they only grow.
-        key = order.key()
+        self.fill_no += 1
+        self.changes.fill_no = self.fill_no
         self.changes.fills.append(
             (
-                *key,
-                order.filled,
+                *order.key(),
+                self.fill_no,
                 quantity,
                 fill.price_paise,
                 charges,

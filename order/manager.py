@@ -169,7 +169,7 @@ class OrderManager:
 
     @property
     def is_new(self) -> bool:
-        """Whether no signal has ever been taken into this store."""
+        """Whether no group has ever listened to a bus with this store."""
         return self._here().books.is_new
 
     def groups(self) -> list[str]:

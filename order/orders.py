@@ -211,6 +211,7 @@ class Changes:
     """All rows of one transaction, gathered by the deciding core, written by the store.
 
     Attributes:
+        venue_no, fill_no: Counters after this transaction, where they moved.
         sends: Claimed orders that go over a wire after the commit.
     """
 
@@ -223,6 +224,7 @@ class Changes:
     journal: list[Entry] = field(default_factory=list)
     names: list[tuple[int, str, str]] = field(default_factory=list)
     venue_no: int | None = None
+    fill_no: int | None = None
     sends: list[Order] = field(default_factory=list)
 
     @property

@@ -18,6 +18,7 @@ from shared.store.sqlite import Database
 
 WRITER = "order"
 VENUE_COUNTER = "paper_venue_no"
+FILL_COUNTER = "fill_no"
 _VERIFY = "Run `trading verify` and restore the store from a copy."
 
 _ORDER_COLUMNS = (
@@ -58,6 +59,7 @@ class SqliteOrderStore:
             }
             loaded.signal_no = _number(sql.execute("SELECT max(signal_no) FROM inbox").fetchone())
             loaded.venue_no = int(self.database.meta(VENUE_COUNTER) or 0)
+            loaded.fill_no = int(self.database.meta(FILL_COUNTER) or 0)
             head = sql.execute(
                 "SELECT no, digest FROM journal WHERE writer = ? ORDER BY no DESC LIMIT 1", (WRITER,)
             ).fetchone()
@@ -102,6 +104,8 @@ class SqliteOrderStore:
                 sql.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)", (group, engine, epoch, seq))
             if changes.venue_no is not None:
                 self.database.set_meta(VENUE_COUNTER, str(changes.venue_no))
+            if changes.fill_no is not None:
+                self.database.set_meta(FILL_COUNTER, str(changes.fill_no))
             for entry in changes.journal:
                 sql.execute(
                     "INSERT INTO journal (writer, no, at_us, kind, body, digest) VALUES (?, ?, ?, ?, ?, ?)",

@@ -29,6 +29,7 @@ class Loaded:
     cursors: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     signal_no: int = 0
     venue_no: int = 0
+    fill_no: int = 0
     journal: Journal = field(default_factory=lambda: Journal("order"))
 
 
