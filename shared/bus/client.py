@@ -53,7 +53,7 @@ class Bus:
             except ValueError as error:
                 raise ConfigurationError(
                     f"REDIS_URL {masked(redis_url)!r} is not an address of a Redis or Valkey server.",
-                    remedy="Use redis://host:6379/0 or unix:///path, or leave it out for the embedded server.",
+                    remedy="Use redis://host:6379/0, unix:///path, or leave it out for the embedded server.",
                 ) from error
         try:
             await bus.ping()

@@ -87,7 +87,7 @@ class EmbeddedServer:
                     await asyncio.sleep(POLL_S)
         except (TimeoutError, OSError) as error:
             raise BusUnavailable(
-                f"The embedded Valkey server in {self.folder} does not start: {error or 'no answer'}."
+                f"The embedded Valkey server in {self.folder} does not start: {str(error) or 'no answer'}."
                 f" {self._log_tail()}",
                 remedy="Check that the folder is writable and its disk not full, or set REDIS_URL.",
             ) from error
@@ -199,7 +199,7 @@ def binary_path() -> Path:
 
 
 def socket_path(folder: Path) -> Path:
-    """Return where the server of *folder* listens: in it, or in a short private folder where that is too long."""
+    """Return where the server of *folder* listens: in it, or in a private folder where that is too long."""
     inside = folder / "valkey.sock"
     if len(os.fsencode(inside)) <= MAX_SOCKET_PATH:
         return inside

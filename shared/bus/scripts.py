@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 APPEND = """
--- KEYS: pointer, stream.  ARGV: epoch, first seq, digest before it, channel, then per entry: digest, payload, signature.
+-- KEYS: pointer, stream.
+-- ARGV: epoch, first seq, digest before it, channel, then per entry: digest, payload, signature.
 -- Appends what is missing of the entries, or nothing; answers {'OK', seq} or {what is wrong, seq, detail}.
 local kind = redis.call('TYPE', KEYS[1])['ok']
 if kind ~= 'hash' then return {'POINTER', 0, kind} end
@@ -41,7 +42,8 @@ for i = known, count - 1 do
   local at = 4 + i * 3
   redis.call('XADD', KEYS[2], string.format('%.0f-0', first + i), 'p', ARGV[at + 2], 's', ARGV[at + 3])
 end
-redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', first + count - 1), 'digest', ARGV[4 + count * 3 - 2])
+local newest = string.format('%.0f', first + count - 1)
+redis.call('HSET', KEYS[1], 'seq', newest, 'digest', ARGV[4 + count * 3 - 2])
 for i = known, count - 1 do
   redis.call('PUBLISH', ARGV[4], ARGV[4 + i * 3 + 2])
 end
@@ -49,7 +51,8 @@ return {'OK', first + count - 1}
 """
 
 LOOK = """
--- KEYS: pointer, stream, cursors, repairs.  Answers what is there, each empty where it is missing or of another type.
+-- KEYS: pointer, stream, cursors, repairs.
+-- Answers what is there, each empty where it is missing or of another type.
 local function hash(key)
   if redis.call('TYPE', key)['ok'] ~= 'hash' then return {} end
   return redis.call('HGETALL', key)

@@ -117,7 +117,7 @@ class StreamWriter:
         )
 
     async def place(self, pointer: Pointer, old_epochs: Sequence[str]) -> None:
-        """Make *pointer* the one that counts, on a fresh stream; drop our streams of *old_epochs*, oldest first."""
+        """Make *pointer* count, on a fresh stream; drop our streams of *old_epochs* (oldest first)."""
         names = self.names
         with self._bus.speaking():
             async with self._bus.redis.pipeline(transaction=True) as pipe:
