@@ -238,13 +238,15 @@ class Outbox:
                 digest = chain_digest(digest, payload)
                 row = Row(state.head + len(fresh) + 1, payload, digest)
                 connection.execute(
-                    "INSERT INTO outbox (seq, signal_id, payload, digest, committed_us) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO outbox (seq, signal_id, payload, digest, committed_us)"
+                    " VALUES (?, ?, ?, ?, ?)",
                     (row.seq, signal.signal_id, row.payload, row.digest, now_us),
                 )
                 fresh.append(row)
                 seqs.append(row.seq)
             connection.executemany(
-                "INSERT INTO checkpoints (run, strategy_id, symbol, timeframe, close_us) VALUES (?, ?, ?, ?, ?)"
+                "INSERT INTO checkpoints (run, strategy_id, symbol, timeframe, close_us)"
+                " VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT (run, strategy_id, symbol, timeframe)"
                 " DO UPDATE SET close_us = max(close_us, excluded.close_us)",
                 [(run, *key, close_us) for key, close_us in checkpoints.items()],

@@ -220,14 +220,18 @@ def _outlive_orphan(folder: Path, lock_fd: int) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process *pid* exists."""
+    """Return whether a process *pid* runs; one that only waits to be reaped does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        # Some container inits reap late. The state follows the name, which may hold anything but a newline.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True
 
 
 def _try_lock(fd: int) -> bool:
