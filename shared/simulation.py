@@ -29,8 +29,8 @@ REGIME_DRIFT = 0.55
 DAY_LIMIT = 0.08
 """No price is further than this from the session's first reference, as a share of it."""
 
-TRADE_CHANCE = 0.8
-"""Chance that a second in the middle of the session sees a trade."""
+TRADE_CHANCE = 1.35
+"""Chance of a trade within a second at activity 1; at noon some 0.95, else nearly every second."""
 
 MEAN_VOLUME = 120
 """Shares in a typical second with a trade."""
@@ -62,7 +62,7 @@ class PriceProcess:
         self, seed: int, symbol: str, session: int, start_paise: int, tick_paise: int, *, gap: bool = True
     ) -> None:
         # Seeding by text goes through SHA-512: the same draws under every hash seed and platform.
-        self._random = random.Random(f"{seed}/{symbol}/{session}")
+        self._random = random.Random(f"tape/{seed}/{symbol}/{session}")
         self._tick = tick_paise
         self._floor = start_paise * (1.0 - DAY_LIMIT)
         self._ceiling = start_paise * (1.0 + DAY_LIMIT)
@@ -90,7 +90,7 @@ class PriceProcess:
             self._drift = draw.gauss(0.0, REGIME_DRIFT * MINUTE_VOLATILITY) / 60.0
         self._regime_left -= 1.0
         self._move(self._drift + draw.gauss(0.0, MINUTE_VOLATILITY * math.sqrt(busy / 60.0)))
-        if draw.random() >= min(TRADE_CHANCE * busy, 0.99):
+        if draw.random() >= min(TRADE_CHANCE * busy, 0.995):
             return self.price_paise, 0
         return self.price_paise, 1 + int(MEAN_VOLUME * busy * draw.expovariate(1.0))
 

@@ -184,7 +184,10 @@ class LiveGraph:
         self._named = tuple(slot[node] for node in graph.values())
 
     def update(self, bar: Bar) -> tuple[Any, ...] | None:
-        """Take the next closed bar; return the values in the order of the names, None while any of them is warming up."""
+        """Take the next closed bar; return the values in the order of the names.
+
+        None while any of them is warming up.
+        """
         slots = self._slots
         for index, step, sources in self._steps:
             if not sources:

@@ -9,7 +9,7 @@ Each rule has a name under which it is counted; nothing is dropped in silence.
 | `not_a_trading_day` | stale repeats and mock sessions on holidays and week-ends: dropped |
 | `out_of_session` | before the open, after the close or in an interruption: dropped |
 | `backward` | a tick older than the one before it: dropped; what it traded comes with the next one |
-| `duplicate` | the same tick again within its second, or a second bar of the same time: dropped; of two bars the one with more volume stays |
+| `duplicate` | the same tick again in its second: dropped; of two bars of one time: the larger volume stays |
 | `bad_price` | not finite, zero or negative: dropped |
 | `falling_volume` | the day's cumulative volume fell: the tick stays, its volume is 0, the maximum is kept |
 | `first_tick_volume` | the day's first tick carries all that was traded before it: its volume is 0 |

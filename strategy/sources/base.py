@@ -25,19 +25,27 @@ class MarketBatch:
 
 
 class MarketDataSource(Protocol):
-    """One market, handed out in the order of its time.
+    """One market, handed out in the order of its time."""
 
-    Attributes:
-        run: `sim`, `live`, or `replay-<fingerprint>[.n]`: names the run in every signal id.
-        label: What a human is shown about where the data comes from.
-        symbols: What there is data for.
-        timeframe: Of the bars in the batches.
-    """
+    @property
+    def run(self) -> str:
+        """`sim`, `live`, or `replay-<fingerprint>[.n]`: names the run in every signal id."""
+        ...
 
-    run: str
-    label: str
-    symbols: Sequence[str]
-    timeframe: str
+    @property
+    def label(self) -> str:
+        """What a human is shown about where the data comes from."""
+        ...
+
+    @property
+    def symbols(self) -> Sequence[str]:
+        """What there is data for."""
+        ...
+
+    @property
+    def timeframe(self) -> str:
+        """Of the bars in the batches."""
+        ...
 
     def history(self, symbol: str, timeframe: str, count: int) -> list[Bar]:
         """Return up to *count* bars that closed before the first batch, oldest first."""

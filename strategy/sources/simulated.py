@@ -93,11 +93,11 @@ class SimulatedSource:
         at_us = self._open_us + (self._second + 1) * SECOND_US
         if at_us > until_us:
             return None
-        quotes = []
+        quotes, received_us = [], self._clock.now_us()
         for symbol, process in self._processes.items():
             price, volume = process.step(self._second)
             if volume:
-                quotes.append(Quote(symbol, price, at_us, volume))
+                quotes.append(Quote(symbol, price, at_us, volume, received_us))
                 self._trade(symbol, price, volume)
         self._second += 1
         self._passed += 1
@@ -109,10 +109,7 @@ class SimulatedSource:
 
     def now_us(self) -> int:
         """Return the market time up to which seconds are due, µs UTC; within the session at work."""
-        if self._speed is None:
-            ahead = 60
-        else:
-            ahead = int(self._due_s()) - self._passed
+        ahead = 60 if self._speed is None else int(self._due_s()) - self._passed
         return self._open_us + max(min(self._second + ahead, SESSION_SECONDS), self._second) * SECOND_US
 
     def pace(self, speed: float | None) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 from shared.errors import DataError
 
 _NAMES = {
-    "time": {"ts", "timestamp", "datetime", "date_time", "exchange_timestamp", "date", "date1", "day", "time"},
+    "time": {
+        "ts", "timestamp", "datetime", "date_time", "exchange_timestamp", "date", "date1", "day", "time",
+    },
     "open": {"open", "o", "open_price"},
     "high": {"high", "h", "high_price"},
     "low": {"low", "l", "low_price"},
@@ -173,6 +175,6 @@ def _complete(path: Path, columns: dict[str, int], headers: list[list[str]]) -> 
             columns.pop(name, None)
         return
     raise DataError(
-        f"{path}, line {len(headers)}: no column for {', '.join(missing)} in {headers[-1] if headers else ''}.",
+        f"{path}, line {len(headers)}: no column for {', '.join(missing)} in {headers[-1]}.",
         remedy=_REMEDY,
     )
