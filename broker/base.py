@@ -28,6 +28,7 @@ class OrderTerms(msgspec.Struct, frozen=True, gc=False):
         placed_us: Market time at which it reached the venue, microseconds since the epoch.
         symbol: Trading symbol.
         tick_paise: Price grid.
+        met: A price has been held against it since it was placed.
         slippage_bps: Half spread and slippage of a fill, 1/100 of a percent.
     """
 
@@ -41,6 +42,7 @@ class OrderTerms(msgspec.Struct, frozen=True, gc=False):
     symbol: str
     tick_paise: int
     slippage_bps: int
+    met: bool = False
 
 
 class VenueFill(msgspec.Struct, frozen=True, gc=False):

@@ -1,7 +1,7 @@
 """The paper venue: fills out of quotes, with the costs that real orders pay.
 
 `realistic`: latency 300 ms, half spread and slippage on each side, at most 10 % of the traded volume,
-a MARKET entry gives up after 10 s, a LIMIT fills only when traded through. `instant`: full fill at
+a MARKET entry that has met a price gives up after 10 s, a LIMIT fills only when traded through. `instant`: full fill at
 once, slippage only; for tests, benches and the first demonstration.
 
 All times are market time, so that a replay fills the same at any speed.
@@ -55,7 +55,8 @@ class PaperVenue:
         if not self._instant and age_us < LATENCY_US:
             return None
         market_entry = terms.entry and terms.order_type is OrderType.MARKET
-        if market_entry and age_us > ENTRY_PATIENCE_US:
+        # Recorded bars give one price a minute: an entry gives up only after it has met one.
+        if market_entry and terms.met and age_us > ENTRY_PATIENCE_US:
             return VenueCancel("not filled within 10 s")
         if terms.order_type is OrderType.LIMIT and ist_day(quote.at_us) != ist_day(terms.placed_us):
             return VenueCancel("the day is over")

@@ -197,6 +197,7 @@ class Execution:
         if venue is None or order.state is OrderState.SENDING:
             return
         answer = venue.match(order.terms(_slippage_bps(order.instrument)), quote)
+        order.met = order.met or quote.at_us > order.placed_us
         if isinstance(answer, VenueFill):
             self._record(order, answer, now_us, reserved=True)
         elif isinstance(answer, VenueCancel):

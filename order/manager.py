@@ -41,7 +41,7 @@ from shared.store.thread import OwnedThread
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
-DEMO_STRATEGIES = ["ma_crossover"]
+DEMO_STRATEGIES = ("ma_crossover",)
 
 
 @dataclass(slots=True)
@@ -64,6 +64,7 @@ class OrderManager:
         quotes: Prices of the engine or a feed; without them orders fill from their own price.
         venues: Venues by name, in place of the registry's.
         remotes: Venues behind a wire, by name.
+        demo_strategies: What the three demo users of a first start subscribe to.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class OrderManager:
         quotes: QuoteBoard | None = None,
         venues: Mapping[str, StoreVenue] | None = None,
         remotes: Mapping[str, RemoteVenue] | None = None,
+        demo_strategies: Sequence[str] = DEMO_STRATEGIES,
     ) -> None:
         self.settings = settings or Settings.load()
         self.paper = paper_trading or self.settings.paper_trading
@@ -82,6 +84,7 @@ class OrderManager:
         self._clock = clock or SystemClock()
         self._venues = venues
         self._remotes = dict(remotes or {})
+        self._demo_strategies = list(demo_strategies)
         self._open: _Open | None = None
         self._remote: ControlClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -146,6 +149,14 @@ class OrderManager:
         direct, sends = await self._here().thread.run(books.direct, request)
         self._dispatch(sends)
         return _result(direct)
+
+    def require_lock(self) -> None:
+        """Make sure that this manager keeps the books itself.
+
+        Raises:
+            LockHeld: Another process does; the message names it.
+        """
+        self._here()
 
     async def take(self, group: str, items: Sequence[Received | Unreadable]) -> None:
         """Take signals from the bus for *group*: one durable transaction, every user's intent in it."""
@@ -266,7 +277,7 @@ class OrderManager:
             clock=self._clock,
         )
         if not books.users:
-            for number, demo in enumerate(demo_users(DEMO_STRATEGIES), 1):
+            for number, demo in enumerate(demo_users(self._demo_strategies), 1):
                 books.save_user(User(user_no=number, **demo))
         return books
 

@@ -62,6 +62,7 @@ class Order:
         "fresh",
         "instrument",
         "leg",
+        "met",
         "order_type",
         "path",
         "placed_us",
@@ -125,6 +126,7 @@ class Order:
         self.valid_until_us = 0
         self.path = "NEW"
         self.fresh = True
+        self.met = False
 
     @property
     def user(self) -> User:
@@ -161,6 +163,7 @@ class Order:
             self.instrument.symbol,
             self.instrument.tick_paise,
             slippage_bps,
+            self.met,
         )
 
     def key(self) -> tuple[int, int, int, int, int]:

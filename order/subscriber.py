@@ -39,11 +39,17 @@ BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 class SignalSubscriber:
     """Feeds an `OrderManager` from the bus.
 
+    Attributes:
+        taken: Signals taken since the start.
+        trouble: What keeps signals waiting; empty while they flow.
+        ready: Set once the relay has been told where a group stands.
+
     Args:
         group: Serve this user group only; all groups of the store where None.
         settings: Read from the environment where not given.
         bus: A connection to share; its own where None.
         engine: Whose signals.
+        quotes_from_bus: Listen to the engine's quotes; not where it works in this process.
     """
 
     def __init__(
@@ -53,12 +59,15 @@ class SignalSubscriber:
         settings: Settings | None = None,
         bus: Bus | None = None,
         engine: str = ENGINE,
+        quotes_from_bus: bool = True,
     ) -> None:
         self.settings = settings or Settings.load()
         self.engine = engine
         self.taken = 0
         self.trouble = ""
+        self.ready = asyncio.Event()
         self._group = group
+        self._quotes_from_bus = quotes_from_bus
         self._bus = bus
         self._owns_bus = bus is None
         self._manager: OrderManager | None = None
@@ -94,7 +103,7 @@ class SignalSubscriber:
         loop = asyncio.get_running_loop()
         for group, reader in self._readers.items():
             self._tasks.append(loop.create_task(self._listen(manager, bus, group, reader)))
-        if not manager.board.run:
+        if self._quotes_from_bus:
             self._tasks.append(loop.create_task(listen_quotes(bus, self.engine, self._key(), manager.board)))
 
     async def wait(self) -> None:
@@ -131,6 +140,7 @@ class SignalSubscriber:
             try:
                 if not announced and cursor != NOWHERE:
                     await reader.announce_cursor(cursor)
+                    self.ready.set()
                 announced = True
                 if await self._step(manager, reader, group, cursor):
                     tries = 0
@@ -161,6 +171,8 @@ class SignalSubscriber:
         elif isinstance(found, NewEpoch):
             log.warning("stream has a new epoch", group=group, epoch=found.epoch, start=found.start)
             await manager.move_cursor(group, self.engine, found.epoch, found.start - 1)
+            await reader.announce_cursor(found.cursor)
+            self.ready.set()
         elif isinstance(found, Gap):
             self._alarm(f"signal {found.expected} is missing on the bus (found {found.found}); asked for repair")
             await reader.request_repair("gap", cursor)

@@ -1,0 +1,183 @@
+"""Composition: the engine's half and the order half, opened in order and closed in the reverse.
+
+One process may hold both (`trading run`) or one of them (`trading engine`, `trading subscriber`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.marks import save_marks
+from order.manager import OrderManager
+from order.subscriber import SignalSubscriber
+from shared.bus.client import Bus
+from shared.bus.signing import load_signal_key
+from shared.clock import SystemClock
+from shared.errors import RefusedBySafety
+from shared.quotes import QuoteBoard
+from shared.settings import Settings
+from strategy.config import load_configs
+from strategy.engine import StrategyEngine
+from strategy.outbox import Outbox
+from strategy.relay import Relay
+from strategy.sources.base import MarketDataSource
+
+REPLAYS = "replays"
+"""Under this the outbox counts repeated replays, so that each is a run of its own."""
+
+SAVE_MARKS_EVERY_S = 5.0
+READY_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Where the market data of a run comes from.
+
+    Attributes:
+        replay: Recorded files; empty for the simulated market.
+        again: Replay as a new run.
+    """
+
+    replay: Sequence[Path] = ()
+    again: bool = False
+
+
+@dataclass(slots=True)
+class EngineSide:
+    """Engine, outbox and relay, with their source."""
+
+    engine: StrategyEngine
+    outbox: Outbox
+    relay: Relay
+    source: MarketDataSource
+    board: QuoteBoard
+
+
+@dataclass(slots=True)
+class OrderSide:
+    """Order manager and subscriber."""
+
+    manager: OrderManager
+    subscriber: SignalSubscriber
+
+
+@contextlib.asynccontextmanager
+async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
+    """Open the bus of *settings* and close it at the end."""
+    bus = await Bus.open(settings.home, settings.redis_url)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def open_engine(settings: Settings, bus: Bus, feed: Feed, board: QuoteBoard) -> AsyncIterator[EngineSide]:
+    """Open the engine's half: outbox, source, relay, engine.
+
+    Raises:
+        LockHeld: Another engine works on this state.
+        ConfigurationError: A strategy is configured wrongly.
+        DataError: A replay file cannot be read.
+    """
+    secret = settings.signal_key
+    key = load_signal_key(settings.home, secret.reveal() if secret else None)
+    outbox = await Outbox.open(settings.home, "paper", SystemClock())
+    try:
+        source = await _replay(outbox, feed) if feed.replay else None
+        relay = await Relay.open(outbox, bus, key)
+        engine = StrategyEngine(
+            market_data=source,
+            outbox=outbox,
+            relay=relay,
+            settings=settings,
+            quotes=board,
+        )
+        try:
+            await engine.initialize()
+            saver = asyncio.create_task(_save_marks(outbox, board), name="marks")
+            try:
+                yield EngineSide(engine, outbox, relay, engine.source, board)
+            finally:
+                saver.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await saver
+                await save_marks(outbox, board)
+        finally:
+            await engine.close()
+            await relay.close()
+    finally:
+        await outbox.close()
+
+
+@contextlib.asynccontextmanager
+async def open_orders(
+    settings: Settings, bus: Bus, board: QuoteBoard, group: str | None = None, *, alone: bool = False
+) -> AsyncIterator[OrderSide]:
+    """Open the order half: manager with the books, subscriber listening.
+
+    Args:
+        settings: As read.
+        bus: Connected.
+        board: Prices; fed in this process, or from the bus when *alone*.
+        group: One user group only.
+        alone: No engine works in this process.
+
+    Raises:
+        LockHeld: Another process keeps the books.
+    """
+    strategies = [config.strategy_id for config in load_configs(settings.strategies_file)]
+    manager = OrderManager(settings=settings, quotes=board, demo_strategies=strategies)
+    await manager.initialize()
+    try:
+        manager.require_lock()
+        subscriber = SignalSubscriber(group=group, settings=settings, bus=bus, quotes_from_bus=alone)
+        try:
+            await subscriber.initialize(manager)
+            await subscriber.start_listening()
+            yield OrderSide(manager, subscriber)
+        finally:
+            await subscriber.close()
+    finally:
+        await manager.close()
+
+
+async def wait_ready(orders: OrderSide) -> None:
+    """Return once the relay knows where the subscriber stands, so that a replay keeps in step with it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await orders.subscriber.ready.wait()
+
+
+def refuse_live(settings: Settings) -> None:
+    """Refuse to start where the environment asks for live trading.
+
+    Raises:
+        RefusedBySafety: PAPER_TRADING is false.
+    """
+    if not settings.paper_trading:
+        raise RefusedBySafety(
+            "PAPER_TRADING=false asks for live trading, which is not part of this version.",
+            remedy="Set PAPER_TRADING=true, or leave it out.",
+        )
+
+
+async def _replay(outbox: Outbox, feed: Feed) -> MarketDataSource:
+    # Imported here: the simulated market needs none of it.
+    from strategy.sources.replay import ReplaySource
+
+    again = 0
+    if feed.again:
+        again = int(await outbox.meta(REPLAYS) or 0) + 1
+        await outbox.set_meta({REPLAYS: str(again)})
+    return ReplaySource(list(feed.replay), again=again)
+
+
+async def _save_marks(outbox: Outbox, board: QuoteBoard) -> None:
+    while True:
+        await asyncio.sleep(SAVE_MARKS_EVERY_S)
+        await save_marks(outbox, board)

@@ -1,0 +1,78 @@
+"""`trading verify`: the order room's audit held against the engine's outbox."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from order.audit import Audit, OutboxRow, audit
+from order.schema import FILE_NAME, SCHEMA
+from shared.store.sqlite import Database
+from strategy.outbox import DATABASE_FILE
+from strategy.outbox import SCHEMA as OUTBOX_SCHEMA
+
+
+class Verdict:
+    """An audit with how to show it."""
+
+    def __init__(self, audit: Audit) -> None:
+        self.audit = audit
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is lost, doubled or unexplained."""
+        return self.audit.clean
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures under their public names."""
+        return asdict(self.audit)
+
+    def show(self) -> None:
+        """Print the figures as a table, then the findings."""
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in self.as_dict().items():
+            if name == "findings":
+                continue
+            bad = name in ("lost", "duplicate", "unexplained") and value
+            table.add_row(name.replace("_", " "), f"[bold red]{value}[/bold red]" if bad else f"{value}")
+        console = Console()
+        console.print(table)
+        for line in self.audit.findings:
+            console.print(f"[red]{line}[/red]")
+        console.print("[green]The books add up.[/green]" if self.clean else "[bold red]The books do not add up.[/bold red]")
+
+
+def verify_home(home: Path) -> Verdict:
+    """Audit the stores of a state folder.
+
+    The order store is read first: a signal accepted in between is pending, never lost.
+
+    Raises:
+        StoreError: There is no order store, or a store cannot be read.
+    """
+    orders = Database.open_reader(home / FILE_NAME, SCHEMA)
+    try:
+        if (home / DATABASE_FILE).exists():
+            engine = Database.open_reader(home / DATABASE_FILE, OUTBOX_SCHEMA)
+        else:
+            return Verdict(audit(orders, "main", "", []))
+        try:
+            return Verdict(_audit(orders, engine))
+        finally:
+            engine.close()
+    finally:
+        orders.close()
+
+
+def _audit(orders: Database, engine: Database) -> Audit:
+    with orders.snapshot(), engine.snapshot() as sql:
+        # Touch both, so that both snapshots begin here, the order store's first.
+        orders.connection.execute("SELECT count(*) FROM meta").fetchone()
+        rows = [OutboxRow(int(s), str(i)) for s, i in sql.execute("SELECT seq, signal_id FROM outbox ORDER BY seq")]
+        epoch = sql.execute("SELECT epoch FROM epochs ORDER BY no DESC LIMIT 1").fetchone()
+        pruned = rows[0].seq - 1 if rows else 0
+        return audit(orders, engine.meta("engine") or "main", str(epoch[0]) if epoch else "", rows, pruned)

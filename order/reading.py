@@ -1,0 +1,323 @@
+"""What is in the order store, for people and pages: committed rows as typed views, read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from order.orders import DIRECT_ENGINE, disposition
+from order.schema import FILE_NAME, SCHEMA
+from order.sqlite_store import read_users
+from order.users import User
+from shared.ids import order_tag
+from shared.models import OrderState, Signal, SignalType, instant, rupees
+from shared.store.sqlite import Database
+
+
+class SignalView(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal as it was taken in, with how it ended for its users."""
+
+    signal_no: int
+    signal_id: str
+    run: str
+    strategy_id: str
+    symbol: str
+    timeframe: str
+    signal_type: SignalType
+    price: Decimal
+    bar_close: datetime
+    confidence: float
+    reason: str
+    group: str
+    taken_at: datetime
+    dispositions: dict[str, int]
+
+
+class OrderView(msgspec.Struct, frozen=True, kw_only=True):
+    """An intent and the order that came of it. Times are UTC, prices rupees."""
+
+    order_id: str
+    signal_no: int
+    user_id: str
+    strategy_id: str
+    market: str
+    symbol: str
+    purpose: str
+    side: str
+    product: str
+    order_type: str
+    quantity: int
+    price: Decimal
+    state: str
+    disposition: str
+    rule: str
+    filled: int
+    average_price: Decimal | None
+    charges: Decimal
+    venue_order_id: str | None
+    placed_at: datetime
+    updated_at: datetime
+
+
+class FillView(msgspec.Struct, frozen=True, kw_only=True):
+    """One fill with the quote that it used."""
+
+    order_id: str
+    user_id: str
+    strategy_id: str
+    market: str
+    symbol: str
+    side: str
+    quantity: int
+    price: Decimal
+    charges: Decimal
+    at: datetime
+    quote: Decimal
+    quote_at: datetime
+
+
+class PositionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A book: what one user holds for one strategy in one market, and its profit so far."""
+
+    user_id: str
+    strategy_id: str
+    market: str
+    symbol: str
+    product: str
+    target: str
+    quantity: int
+    average_price: Decimal | None
+    realised: Decimal
+    charges: Decimal
+    net: Decimal
+    mark: Decimal | None
+    unrealised: Decimal | None
+
+
+class Reader:
+    """Read-only access to an order store, also of a running system.
+
+    Raises:
+        StoreError: There is no store, or it is of another version.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.database = Database.open_reader(home / FILE_NAME, SCHEMA)
+        self._sql = self.database.connection
+        self._names = {int(no): str(name) for no, name in self._sql.execute("SELECT no, name FROM names")}
+        self._users = {user.user_no: user for user in read_users(self.database)}
+
+    def users(self) -> list[User]:
+        """Return all users by number."""
+        return list(self._users.values())
+
+    def latest_market(self) -> str | None:
+        """Return the market (run) of the latest signal or direct order, or None."""
+        row = self._sql.execute("SELECT market_no FROM inbox ORDER BY signal_no DESC LIMIT 1").fetchone()
+        return None if row is None else self._names[int(row[0])]
+
+    def signals(self, limit: int, *, run: str | None = None) -> Iterator[SignalView]:
+        """Yield the latest *limit* signals, newest first; of one *run* where given."""
+        rows = self._sql.execute(
+            "SELECT signal_no, payload, group_name, taken_us FROM inbox WHERE engine != ?"
+            " AND (?2 IS NULL OR market_no = (SELECT no FROM names WHERE kind = 'market' AND name = ?2))"
+            " ORDER BY signal_no DESC LIMIT ?3",
+            (DIRECT_ENGINE, run, limit),
+        )
+        for number, payload, group, taken_us in list(rows):
+            signal = msgspec.json.decode(bytes(payload), type=Signal)
+            yield SignalView(
+                signal_no=int(number),
+                signal_id=signal.signal_id,
+                run=signal.run,
+                strategy_id=signal.strategy_id,
+                symbol=signal.symbol,
+                timeframe=signal.timeframe,
+                signal_type=signal.signal_type,
+                price=signal.price,
+                bar_close=signal.bar_close,
+                confidence=signal.confidence,
+                reason=signal.reason,
+                group=str(group),
+                taken_at=instant(int(taken_us)),
+                dispositions=self._dispositions(int(number)),
+            )
+
+    def orders(
+        self, limit: int, *, user_id: str | None = None, run: str | None = None, all_intents: bool = False
+    ) -> Iterator[OrderView]:
+        """Yield the latest *limit* orders, newest first.
+
+        Args:
+            limit: At most so many.
+            user_id: Of one user only.
+            run: Of one market only.
+            all_intents: Also those that ended without an order (ALREADY_THERE, REFUSED, …).
+        """
+        where, values = self._where(user_id, run)
+        if not all_intents:
+            where += " AND o.state != 'REFUSED'"
+        for row in list(
+            self._sql.execute(
+                "SELECT o.signal_no, o.user_no, leg, slice, attempt, purpose, side, product, order_type, quantity,"
+                " price_paise, state, rule, filled, value_paise, charges_paise, venue_no, placed_us, updated_us,"
+                " signal_id, market_no, strategy_no, symbol_no FROM orders o JOIN inbox USING (signal_no)"
+                f" WHERE {where} ORDER BY o.signal_no DESC, o.user_no DESC, leg DESC LIMIT ?",
+                (*values, limit),
+            )
+        ):
+            yield self._order(tuple(row))
+
+    def fills(self, limit: int, *, user_id: str | None = None, run: str | None = None) -> Iterator[FillView]:
+        """Yield the latest *limit* fills, newest first."""
+        where, values = self._where(user_id, run)
+        for row in list(
+            self._sql.execute(
+                "SELECT o.signal_no, o.user_no, leg, slice, attempt, side, f.quantity, f.price_paise,"
+                " f.charges_paise, at_us, quote_paise, quote_at_us, signal_id, market_no, strategy_no, symbol_no"
+                " FROM fills f JOIN orders o USING (signal_no, user_no, leg, slice, attempt)"
+                f" JOIN inbox USING (signal_no) WHERE {where} ORDER BY fill_no DESC LIMIT ?",
+                (*values, limit),
+            )
+        ):
+            user = self._users[int(row[1])]
+            yield FillView(
+                order_id=order_tag(user.broker, user.user_id, str(row[12]), int(row[2]), int(row[3]), int(row[4])),
+                user_id=user.user_id,
+                strategy_id=self._names[int(row[14])],
+                market=self._names[int(row[13])],
+                symbol=self._names[int(row[15])],
+                side=str(row[5]),
+                quantity=int(row[6]),
+                price=rupees(int(row[7])),
+                charges=rupees(int(row[8])),
+                at=instant(int(row[9])),
+                quote=rupees(int(row[10])),
+                quote_at=instant(int(row[11])),
+            )
+
+    def positions(
+        self, *, user_id: str | None = None, run: str | None = None, marks: dict[str, int] | None = None
+    ) -> Iterator[PositionView]:
+        """Yield the books by user, strategy and symbol, closed ones with their profit, too.
+
+        Args:
+            user_id: Of one user only.
+            run: Of one market only.
+            marks: Latest prices of that market, paise by symbol, for the unrealised profit.
+        """
+        rows = self._sql.execute(
+            "SELECT market_no, strategy_no, symbol_no, product, user_no, target, quantity, cost_paise,"
+            " realised_paise, charges_paise FROM books ORDER BY user_no, strategy_no, symbol_no"
+        )
+        for market_no, strategy_no, symbol_no, product, user_no, target, quantity, cost, realised, charges in rows:
+            user, market = self._users[int(user_no)], self._names[int(market_no)]
+            if (user_id and user.user_id != user_id) or (run and market != run):
+                continue
+            symbol, held = self._names[int(symbol_no)], int(quantity)
+            mark = (marks or {}).get(symbol)
+            yield PositionView(
+                user_id=user.user_id,
+                strategy_id=self._names[int(strategy_no)],
+                market=market,
+                symbol=symbol,
+                product=str(product),
+                target=str(target),
+                quantity=held,
+                average_price=_average(int(cost), held),
+                realised=rupees(int(realised)),
+                charges=rupees(int(charges)),
+                net=rupees(int(realised) - int(charges)),
+                mark=None if mark is None else rupees(mark),
+                unrealised=None if mark is None or not held else rupees(held * mark - int(cost)),
+            )
+
+    def dispositions(self, run: str | None = None) -> dict[str, int]:
+        """Return how many intents ended in which disposition, of one market or of all."""
+        rows = self._sql.execute(
+            "SELECT state, rule, count(*) FROM orders JOIN inbox USING (signal_no) WHERE engine != ?1"
+            " AND (?2 IS NULL OR market_no = (SELECT no FROM names WHERE kind = 'market' AND name = ?2))"
+            " GROUP BY state, rule",
+            (DIRECT_ENGINE, run),
+        )
+        return _tally(rows)
+
+    def counts(self, run: str | None = None) -> dict[str, int]:
+        """Return the number of signals, orders at a venue and fills of one market, or of all."""
+        market = "(?1 IS NULL OR market_no = (SELECT no FROM names WHERE kind = 'market' AND name = ?1))"
+        queries = {
+            "signals": f"SELECT count(*) FROM inbox WHERE engine != '{DIRECT_ENGINE}' AND {market}",
+            "orders": f"SELECT count(venue_no) FROM orders JOIN inbox USING (signal_no) WHERE {market}",
+            "fills": f"SELECT count(*) FROM fills JOIN inbox USING (signal_no) WHERE {market}",
+        }
+        found = {}
+        for name, query in queries.items():
+            row = self._sql.execute(query, (run,)).fetchone()
+            found[name] = int(row[0]) if row else 0
+        return found
+
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
+
+    def _dispositions(self, signal_no: int) -> dict[str, int]:
+        return _tally(
+            self._sql.execute(
+                "SELECT state, rule, count(*) FROM orders WHERE signal_no = ? GROUP BY state, rule", (signal_no,)
+            )
+        )
+
+    def _where(self, user_id: str | None, run: str | None) -> tuple[str, list[object]]:
+        where, values = "1 = 1", []
+        if user_id is not None:
+            number = next((user.user_no for user in self._users.values() if user.user_id == user_id), -1)
+            where, values = f"{where} AND o.user_no = ?", [*values, number]
+        if run is not None:
+            where += " AND market_no = (SELECT no FROM names WHERE kind = 'market' AND name = ?)"
+            values = [*values, run]
+        return where, values
+
+    def _order(self, row: tuple[object, ...]) -> OrderView:
+        number = [0 if value is None else int(str(value)) for value in row[:5]]
+        user, state, rule = self._users[number[1]], OrderState(str(row[11])), str(row[12])
+        filled, value = int(str(row[13])), int(str(row[14]))
+        return OrderView(
+            order_id=order_tag(user.broker, user.user_id, str(row[19]), number[2], number[3], number[4]),
+            signal_no=number[0],
+            user_id=user.user_id,
+            strategy_id=self._names[int(str(row[21]))],
+            market=self._names[int(str(row[20]))],
+            symbol=self._names[int(str(row[22]))],
+            purpose=str(row[5]),
+            side=str(row[6]),
+            product=str(row[7]),
+            order_type=str(row[8]),
+            quantity=int(str(row[9])),
+            price=rupees(int(str(row[10]))),
+            state=state.value,
+            disposition=disposition(state, rule).value,
+            rule=rule,
+            filled=filled,
+            average_price=_average(value, filled),
+            charges=rupees(int(str(row[15]))),
+            venue_order_id=None if row[16] is None else f"P{int(str(row[16])):09d}",
+            placed_at=instant(int(str(row[17]))),
+            updated_at=instant(int(str(row[18]))),
+        )
+
+
+def _average(value_paise: int, quantity: int) -> Decimal | None:
+    """Return value over quantity in rupees, to a hundredth of a paisa; None for nothing."""
+    return (rupees(value_paise) / quantity).quantize(Decimal("0.0001")) if quantity else None
+
+
+def _tally(rows: object) -> dict[str, int]:
+    tally: dict[str, int] = {}
+    for state, rule, count in rows:  # type: ignore[attr-defined]  # a cursor of three columns
+        ended = disposition(OrderState(str(state)), str(rule)).value
+        tally[ended] = tally.get(ended, 0) + int(count)
+    return dict(sorted(tally.items()))
