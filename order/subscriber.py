@@ -169,7 +169,8 @@ class SignalSubscriber:
                 listener(group, last)
             await manager.after_answer()
         elif isinstance(found, NewEpoch):
-            log.warning("stream has a new epoch", group=group, epoch=found.epoch, start=found.start)
+            say = log.warning if cursor.epoch else log.info  # the first one is no news
+            say("stream has a new epoch", group=group, epoch=found.epoch, start=found.start)
             await manager.move_cursor(group, self.engine, found.epoch, found.start - 1)
             await reader.announce_cursor(found.cursor)
             self.ready.set()

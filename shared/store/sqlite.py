@@ -105,20 +105,23 @@ class Database:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                if not connection.get_autocommit():
+                if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[apsw.Connection]:
-        """Run the body on one consistent view of the store."""
+        """Run the body on one consistent view of the store; within another snapshot, on that one."""
         connection = self.connection
+        if connection.in_transaction:
+            yield connection
+            return
         with _translated(self.path):
             connection.execute("BEGIN")
             try:
                 yield connection
             finally:
-                if not connection.get_autocommit():
+                if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
     def checkpoint_if_due(self) -> None:
