@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from urllib.parse import urlsplit, urlunsplit
+import re
 
 MASK = "***"
 
@@ -36,15 +36,8 @@ class Secret:
 
 
 def masked_url(url: str) -> str:
-    """Return *url* with what stands before its `@` and its query masked; both may hold a password.
+    """Return *url* with everything up to its last `@` and its query masked; both may hold a password.
 
-    What cannot be taken apart is masked whole.
+    Works on what is no URL, too: a password in a mistyped address must not show either.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return MASK
-    _, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(
-        (parts.scheme, f"{MASK}@{host}" if at else host, parts.path, MASK if parts.query else "", "")
-    )
+    return re.sub(r"\?.*", f"?{MASK}", re.sub(r"^(\w+://)?.*@", rf"\1{MASK}@", url, flags=re.DOTALL))

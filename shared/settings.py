@@ -57,7 +57,7 @@ class _Process(EnvSettingsSource):
 
 
 class _File(DotEnvSettingsSource):
-    """The `.env` file; unknown names stay in, so that they are found."""
+    """The `.env` file."""
 
     def __call__(self) -> dict[str, Any]:
         return _without_placeholders(super().__call__())
@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     """
 
     # Fields are read by alias alone: by name, `home` would be filled from the variable HOME.
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
 
     angel_one_api_key: _Secret | None = Field(None, alias="ANGEL_ONE_API_KEY")
     angel_one_client_code: _Secret | None = Field(None, alias="ANGEL_ONE_CLIENT_CODE")
@@ -119,16 +119,18 @@ class Settings(BaseSettings):
             ConfigurationError: Something is wrong; the message lists all of it.
         """
         path = None if env_file is None else Path(env_file)
-        findings = [] if path is None else _unreadable(path)
-        if findings:
-            raise _failure(findings)
+        findings = [] if path is None else _file_findings(path)
         given = {name: value for name, value in overrides.items() if value is not None}
         by_alias = {cls.model_fields[name].alias or name: value for name, value in given.items()}
         arguments: dict[str, Any] = {"_env_file": path, "_env_file_encoding": ENCODING, **by_alias}
         try:
-            return cls(**arguments)
+            settings = cls(**arguments)
         except ValidationError as error:
-            raise _failure([_finding(each, path, by_alias) for each in error.errors()]) from None
+            findings += [_finding(each, path, by_alias) for each in error.errors()]
+        else:
+            if not findings:
+                return settings
+        raise _failure(findings)
 
     @classmethod
     def settings_customise_sources(
@@ -173,41 +175,39 @@ _SECRET_NAMES = frozenset(
 
 
 def _without_placeholders(values: dict[str, Any]) -> dict[str, Any]:
-    known = Settings.names()
-    return {
-        name: value
-        for name, value in values.items()
-        if not (name in known and isinstance(value, str) and read.is_placeholder(value))
-    }
+    return {name: v for name, v in values.items() if not (isinstance(v, str) and read.is_placeholder(v))}
 
 
-def _unreadable(path: Path) -> list[str]:
-    """Return what keeps *path* from being read as NAME=value lines at all."""
+def _file_findings(path: Path) -> list[str]:
+    """Return what is wrong with the lines of *path*, never the lines: they may hold a password.
+
+    Raises:
+        ConfigurationError: It cannot be read at all.
+    """
     try:
         text = path.read_text(encoding=ENCODING)
     except FileNotFoundError:
         if path == DEFAULT_ENV_FILE:
             return []
-        return [f"{path}: there is no such file. Copy env.template there."]
+        raise _failure([f"{path}: there is no such file. Copy env.template there."]) from None
     except UnicodeDecodeError:
-        return [f"{path}: is not UTF-8 text. Copy env.template anew."]
+        raise _failure([f"{path}: is not UTF-8 text. Copy env.template anew."]) from None
     except OSError as error:
-        return [f"{path}: cannot be read ({error.strerror}). Make it a readable file."]
-    return [
-        # Never the line itself: it may hold a password.
-        f"{path}, line {each.original.line}: is not NAME=value. Mend it, or begin it with #."
-        for each in parse_stream(io.StringIO(text))
-        if each.error or (each.key is not None and each.value is None)
-    ]
+        raise _failure([f"{path}: cannot be read ({error.strerror}). Make it a readable file."]) from None
+    findings = []
+    for each in parse_stream(io.StringIO(text)):
+        if each.error or (each.key is not None and each.value is None):
+            findings.append(f"{path}, line {each.original.line}: is not NAME=value. Mend it.")
+        elif each.key is not None and each.key.upper() not in Settings.names():
+            near = difflib.get_close_matches(each.key.upper(), Settings.names(), n=1, cutoff=0.6)
+            hint = f"Did you mean {near[0]}?" if near else "env.template lists the known ones."
+            findings.append(f"{each.key} ({path}, line {each.original.line}): is not a setting. {hint}")
+    return findings
 
 
 def _finding(error: ErrorDetails, path: Path | None, overrides: Mapping[str, object]) -> str:
     """Return one line: name, masked value, where it came from, reason and remedy."""
     name = str(error["loc"][0]).upper()
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, Settings.names(), n=1, cutoff=0.6)
-        hint = f"Did you mean {near[0]}?" if near else "env.template lists the known ones."
-        return f"{name} ({path}): is not a setting. {hint}"
     where = "the call" if name in overrides else "the environment" if name in _process_names() else path
     cause = error.get("ctx", {}).get("error")
     reason = str(cause) if isinstance(cause, ValueError) else error["msg"]
@@ -221,9 +221,7 @@ def _process_names() -> set[str]:
 def _masked_value(name: str, value: object) -> str:
     if name in _SECRET_NAMES:
         return MASK
-    text = str(value)
-    # A URL that cannot be taken apart may hold a password anywhere.
-    return masked_url(text) if "@" in text or name.endswith("_URL") else text
+    return masked_url(str(value))
 
 
 def _failure(findings: list[str]) -> ConfigurationError:
