@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from order.books import Book, BookKey
-from order.journal import Entry, broken_links, decode
+from order.journal import Entry, broken_links
 from order.orders import DIRECT_ENGINE
 from order.sqlite_store import VENUE_COUNTER
 from shared.models import Side
@@ -113,19 +113,22 @@ def _signals(database: Database, found: Audit, engine: str, epoch: str, outbox: 
     taken: dict[str, set[str]] = defaultdict(set)
     for group, signal_id in sql.execute("SELECT group_name, signal_id FROM inbox WHERE engine = ?", (engine,)):
         taken[str(group)].add(str(signal_id))
-    dead = {
-        (str(group), str(seen), int(seq))
-        for group, seen, seq in sql.execute("SELECT group_name, epoch, seq FROM dead_letters WHERE engine = ?", (engine,))
-    }
+    dead: dict[tuple[str, int], list[tuple[str, bytes]]] = defaultdict(list)
+    for group, seen, seq, raw in sql.execute(
+        "SELECT group_name, epoch, seq, raw FROM dead_letters WHERE engine = ?", (engine,)
+    ):
+        dead[str(group), int(seq)].append((str(seen), bytes(raw)))
     starts = _first_cursors(database, engine)
     if not cursors:
         found.pending = len(outbox)
-    for group, (seen, at) in cursors.items():
+    for group, (at_epoch, at) in cursors.items():
         joined = starts.get(group, 0)
         for row in outbox:
-            if row.signal_id in taken[group] or (group, epoch, row.seq) in dead or row.seq <= joined:
+            # In an older epoch the same place may have held another signal: there the id must show.
+            buried = any(seen == epoch or row.signal_id.encode() in raw for seen, raw in dead.get((group, row.seq), ()))
+            if row.signal_id in taken[group] or buried or row.seq <= joined:
                 continue
-            if seen == epoch and row.seq <= at:
+            if at_epoch == epoch and row.seq <= at:
                 found.find("lost", 1, f"signal {row.seq} ({row.signal_id}) was passed over by group {group}")
             else:
                 found.pending += 1
@@ -142,7 +145,7 @@ def _signals(database: Database, found: Audit, engine: str, epoch: str, outbox: 
 def _first_cursors(database: Database, engine: str) -> dict[str, int]:
     starts: dict[str, int] = {}
     for (body,) in database.connection.execute("SELECT body FROM journal WHERE kind = 'cursor' ORDER BY no"):
-        group, of, _, seq = decode(bytes(body))  # type: ignore[misc]  # written by Bookkeeper.move_cursor
+        group, of, _, seq = msgspec.msgpack.decode(bytes(body), type=tuple[str, str, str, int])
         if of == engine:
             starts.setdefault(group, seq)
     return starts

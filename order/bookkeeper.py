@@ -6,6 +6,7 @@ queues calls to it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,11 +22,13 @@ from order.users import User
 from shared.bus.codec import Poison
 from shared.calendar import Calendar
 from shared.clock import Clock
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, StoreError
 from shared.ids import order_tag
 from shared.instruments import Instruments
 from shared.models import OrderState, OrderType, Product, Quote, Side, Signal, microseconds
 from shared.quotes import Quotes
+
+_VERIFY = "Run `trading verify` to see where the books stand."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Bookkeeper:
         self._venues = venues
         self._port = port
         self._clock = clock
+        self._stale = False
         self.desk = self._reload()
 
     @property
@@ -131,6 +135,10 @@ class Bookkeeper:
         quote = self._port.latest(request.symbol)
         if quote is None or run == "sim":  # a simulated price is no price for an order given by hand
             run, quote = "manual", None
+        if quote is None and not request.price_paise:
+            raise ConfigurationError(
+                f"There is no price of {request.symbol} to go by.", remedy="Give one as `price`, in rupees."
+            )
         at_us = quote.at_us if quote is not None and run.startswith("replay") else now_us
         made: list[Order] = []
         sends = self._commit(lambda desk: made.append(desk.direct(request, run, quote, at_us, now_us)))
@@ -145,17 +153,32 @@ class Bookkeeper:
     def answer(self, order: Order, outcome: PlaceOutcome) -> list[Order]:
         """Book a remote venue's answer to one send."""
         now_us = self._clock.now_us()
-        return self._commit(lambda desk: desk.answer(order, outcome, now_us))
+
+        def book(desk: Desk) -> None:
+            # The memory may have been built anew since the send: the order that counts is the desk's.
+            at_work = desk.at_work.get((order.run, order.instrument.symbol), {})
+            current = next((known for known in at_work.values() if known.key() == order.key()), None)
+            if current is None:
+                raise StoreError(f"An answer came for order {order.tag}, which is not at work.", remedy=_VERIFY)
+            desk.answer(current, outcome, now_us)
+
+        return self._commit(book)
 
     def save_user(self, user: User) -> User:
         """Store a user (new when `user_no` is 0); return them with their number."""
+        known = self.desk.users.get(user.user_no)
+        if known is not None and known.group != user.group:
+            raise ConfigurationError(
+                f"User {user.user_id!r} belongs to the group {known.group!r} for good.",
+                remedy="Another group's cursor stands elsewhere: signals would come twice or not at all.",
+            )
         if user.user_no == 0:
             user = msgspec.structs.replace(user, user_no=max(self.desk.users, default=0) + 1)
         body = msgspec.to_builtins(user)
         try:
             self.store.save_user(user, body, self._clock.now_us(), self.desk.journal)
         except BaseException:
-            self.desk = self._reload()
+            self._undo()
             raise
         self.desk.know_user(user)
         self._index()
@@ -164,6 +187,8 @@ class Bookkeeper:
     # -- inside ----------------------------------------------------------------------------------
 
     def _commit(self, decide: Callable[[Desk], object]) -> list[Order]:
+        if self._stale:
+            self._reload()
         desk = self.desk
         try:
             decide(desk)
@@ -171,11 +196,16 @@ class Bookkeeper:
             if not changes.empty:
                 self.store.commit(changes)
         except BaseException:
-            # What the memory says was not written: only the store knows now.
-            self.desk = self._reload()
+            self._undo()
             raise
         self._cursors.update(changes.cursors)
         return changes.sends
+
+    def _undo(self) -> None:
+        """Forget what was decided and not written: only the store knows now, once it can be read."""
+        self._stale = True
+        with contextlib.suppress(StoreError):
+            self._reload()
 
     def _take_one(self, desk: Desk, group: str, item: Received, taken: dict[str, bytes], now_us: int) -> None:
         signal_id = item.signal.signal_id
@@ -228,7 +258,9 @@ class Bookkeeper:
         self._cursors = dict(loaded.cursors)
         self.desk = desk
         self._index()
+        self._stale = True
         self._lose_sending(desk)
+        self._stale = False
         return desk
 
     def _lose_sending(self, desk: Desk) -> None:

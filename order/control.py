@@ -75,7 +75,7 @@ class ControlServer:
             request = json.loads(line)
             command = self._commands[request["do"]]
             arguments = dict(request.get("with") or {})
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             return {"error": {"kind": "ConfigurationError", "what": f"not a command: {error!r}", "remedy": ""}}
         try:
             return {"ok": await command(arguments)}
@@ -102,7 +102,8 @@ class ControlClient:
             async with asyncio.timeout(TIMEOUT_S):
                 reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_LINE_BYTES)
                 try:
-                    writer.write(msgspec.json.encode(request) + b"\n")
+                    # Not msgspec: it writes NaN as null, and the other side must see what was meant.
+                    writer.write(json.dumps(request, default=str).encode() + b"\n")
                     await writer.drain()
                     line = await reader.readline()
                 finally:

@@ -15,9 +15,10 @@ from order.accounts import Account
 from order.books import Book
 from order.execution import Execution
 from order.lifecycle import Event
-from order.orders import DIRECT_ENGINE, MANUAL, Changes, Order, Purpose
+from order.orders import DIRECT_ENGINE, MANUAL, Order, Purpose
 from order.risk import Entry, Market, Refused, check_entry, check_market, exit_open
 from order.users import Terms, User, shares
+from order.wish import is_short, read
 from shared.clock import ist_day
 from shared.instruments import Instrument
 from shared.models import (
@@ -32,6 +33,9 @@ from shared.models import (
     microseconds,
     paise,
 )
+
+ENTRY_VALID_US = 60_000_000
+"""How long a reversal's entry may wait for its exit in a replay, market time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +74,6 @@ class DirectRequest:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """A signal read against one book: exit, enter, or the rule that says there is nothing to do."""
-
-    nothing: str = ""
-    exit: bool = False
-    enter: Side | None = None
-
-
-_ALREADY = _Wish(nothing="already_there")
-_NOTHING = _Wish(nothing="nothing_to_exit")
-_EXIT = _Wish(exit=True)
-_BUY = _Wish(enter=Side.BUY)
-_SELL = _Wish(enter=Side.SELL)
-
-
 class Desk(Execution):
     """All state of the order side and every decision on it."""
 
@@ -99,7 +87,8 @@ class Desk(Execution):
         instrument = self.instruments.find(signal.symbol)
         market_no = self.number("market", signal.run)
         strategy_no = self.number("strategy", signal.strategy_id)
-        symbol_no = self.number("symbol", signal.symbol)
+        # One name for each instrument, however it was spelled: the book must be the same.
+        symbol_no = self.number("symbol", instrument.symbol if instrument else signal.symbol)
         takers = [(user, user.subscriptions[signal.strategy_id]) for user in subscribers]
         self.changes.inbox.append(
             (
@@ -196,8 +185,10 @@ class Desk(Execution):
             refused = check_market(market, self.calendar) or self._check(market, account, order, MANUAL)
         if refused is not None:
             self.refuse(order, refused, now_us)
-        else:
+        elif purpose is Purpose.ENTRY or exit_open(run, at_us, False, instrument, self.calendar):
             self.send(order, quote, now_us)
+        else:
+            self._latch(order)
         seen = _seen(quote)
         self.journal_moves("direct", now_us, [signal_no, DIRECT_ENGINE, "", signal_no, request.signal_id, seen])
         return order
@@ -230,13 +221,14 @@ class Desk(Execution):
         instrument = self.instruments.find(signal.symbol)
         at_us = microseconds(signal.bar_close)
         reference = paise(signal.price)
-        own = Quote(signal.symbol, reference, at_us, signal.bar_volume, microseconds(signal.accepted_at))
+        symbol = instrument.symbol if instrument else signal.symbol
+        own = Quote(symbol, reference, at_us, signal.bar_volume, microseconds(signal.accepted_at))
         quote = own
         if signal.run.startswith("replay"):
-            self.prices[signal.run, signal.symbol] = own
+            self.prices[signal.run, symbol] = own
         else:
             # A live or simulated price may have moved on since; a replay's is the one it decided on.
-            newest = self.latest(signal.run, signal.symbol)
+            newest = self.latest(signal.run, symbol)
             if newest is not None and newest.at_us > at_us:
                 quote = newest
         known = instrument or _placeholder(signal.symbol)
@@ -255,7 +247,7 @@ class Desk(Execution):
         refused: Refused | None,
         late: bool,
     ) -> None:
-        wish = _read(signal, book, terms)
+        wish = read(signal, book, terms)
         if wish.nothing:
             self._nothing(signal_no, signal, market, account, book, terms, wish.nothing)
             return
@@ -276,6 +268,9 @@ class Desk(Execution):
             self._enter(order, market, account, signal.strategy_id, terms)
 
     def _enter(self, order: Order, market: Market, account: Account, strategy_id: str, terms: Terms) -> None:
+        if order.side is Side.SELL and not (terms.allow_short and terms.product is Product.INTRADAY):
+            self.refuse(order, Refused("short_not_allowed", "the terms of this strategy are long only"), market.now_us)
+            return
         price = market.quote.price_paise if market.quote else market.reference_paise
         order.quantity = shares(terms.sizing, terms, account.user.limits, price)
         if order.quantity <= 0:
@@ -292,23 +287,31 @@ class Desk(Execution):
     def _exit(
         self, signal_no: int, signal: Signal, market: Market, account: Account, book: Book, terms: Terms
     ) -> None:
+        side = Side.BUY if is_short(book) else Side.SELL
         self.withdraw_entries(book, market.now_us)
         book.target = Target.FLAT
         self.changes.books[book.key] = book
         open_quantity = abs(book.quantity) - book.exiting
+        if book.entering and not book.exiting:
+            # An entry whose fate is not known: what has to be sold shows when it is settled.
+            self.wait(self._order(signal_no, signal, market, account, book, terms, Purpose.EXIT, side, 0))
+            return
         if open_quantity <= 0:
             nothing = "already_there" if book.exiting else "nothing_to_exit"
             self._nothing(signal_no, signal, market, account, book, terms, nothing)
             return
-        side = Side.SELL if book.quantity > 0 else Side.BUY
         order = self._order(signal_no, signal, market, account, book, terms, Purpose.EXIT, side, 0)
         order.quantity = open_quantity
         at_us = market.now_us if market.run == "live" else market.at_us
         if exit_open(market.run, at_us, market.daily, market.instrument, self.calendar):
             self.send(order, market.quote, market.now_us)
         else:
-            book.exiting += open_quantity
-            self.wait(order)
+            self._latch(order)
+
+    def _latch(self, order: Order) -> None:
+        """Keep an exit, with its shares reserved, until its market is open."""
+        order.book.exiting += order.quantity
+        self.wait(order)
 
     def _nothing(
         self,
@@ -358,6 +361,8 @@ class Desk(Execution):
     def _check(self, market: Market, account: Account, order: Order, strategy_id: str) -> Refused | None:
         if order.book.quantity and (order.book.quantity > 0) is not (order.side is Side.BUY):
             return Refused("opposite_position", f"{order.book.quantity} shares are open the other way")
+        if order.book.entering and order.book.target is Target.FLAT and strategy_id != MANUAL:
+            return Refused("exit_pending", "an exit waits for an entry whose fate is not known")
         return check_entry(
             Entry(
                 market,
@@ -379,11 +384,11 @@ class Desk(Execution):
         if order.purpose is Purpose.EXIT:
             at_us = now_us if order.run == "live" else quote.at_us
             if exit_open(order.run, at_us, daily, order.instrument, self.calendar):
-                order.book.exiting -= order.quantity
-                order.placed_us = quote.at_us
-                self.send(order, quote, now_us)
+                self._send_exit(order, quote, now_us)
             return
-        if now_us > order.valid_until_us:
+        # A replay at any speed must end alike, so there the market's clock judges what waits.
+        replayed = order.run.startswith("replay")
+        if quote.at_us > order.placed_us + ENTRY_VALID_US if replayed else now_us > order.valid_until_us:
             self.moved(order, Event.EXPIRE, now_us)
         elif not order.book.quantity and not order.book.exiting:
             strategy_id = self.name_of(order.book.key[1])
@@ -397,35 +402,30 @@ class Desk(Execution):
             if refused is not None or terms is None:
                 self.refuse(order, refused or Refused("unsubscribed"), now_us)
             else:
+                account.open_day(market.day)
+                order.book.open_day(market.day)
                 order.placed_us = quote.at_us
+                self.unlist(order)
                 self._enter(order, market, account, strategy_id, terms)
+
+    def _send_exit(self, order: Order, quote: Quote, now_us: int) -> None:
+        book = order.book
+        if not order.quantity:
+            if book.entering:
+                return
+            order.quantity = abs(book.quantity) - book.exiting
+            if order.quantity <= 0:
+                order.quantity = 0
+                self.refuse(order, Refused("nothing_to_exit", "the entry that it waited for bought nothing"), now_us)
+                return
+        else:
+            book.exiting -= order.quantity
+        order.placed_us = quote.at_us
+        self.unlist(order)
+        self.send(order, quote, now_us)
 
 
 _SELLING = frozenset({SignalType.SELL, SignalType.EXIT_LONG, SignalType.ENTER_SHORT})
-
-
-def _read(signal: Signal, book: Book, terms: Terms) -> _Wish:
-    """Read a signal against what the user holds, in the words of the trading semantics."""
-    held, entering = book.quantity, book.entering
-    long = held > 0 or (entering and book.target is Target.LONG)
-    short = held < 0 or (entering and book.target is Target.SHORT)
-    kind = signal.signal_type
-    if kind is SignalType.BUY:
-        kind = SignalType.EXIT_SHORT if short else SignalType.ENTER_LONG
-    elif kind is SignalType.SELL:
-        may_short = terms.allow_short and terms.product is Product.INTRADAY
-        kind = SignalType.EXIT_LONG if long or not may_short else SignalType.ENTER_SHORT
-    if kind is SignalType.ENTER_LONG:
-        return _ALREADY if long and not signal.add else _BUY
-    if kind is SignalType.ENTER_SHORT:
-        return _ALREADY if short and not signal.add else _SELL
-    if kind is SignalType.EXIT_LONG:
-        return _EXIT if long else _NOTHING
-    if kind is SignalType.EXIT_SHORT:
-        return _EXIT if short else _NOTHING
-    if kind is SignalType.REVERSE and (long or short):
-        return _Wish(exit=True, enter=Side.SELL if long else Side.BUY)
-    return _NOTHING
 
 
 def _placeholder(symbol: str) -> Instrument:

@@ -21,9 +21,10 @@ from order.users import User
 from shared.calendar import Calendar
 from shared.clock import ist_day
 from shared.instruments import Instrument, Instruments
-from shared.quotes import Quotes
 from shared.models import DONE_STATES, EXPOSED_STATES, OrderState, Quote, Target
+from shared.quotes import Quotes
 
+WITHDRAWN = "an exit came first"
 NIFTY50_BPS, DERIVATIVES_BPS, OTHER_BPS = 3, 6, 12
 
 
@@ -150,7 +151,7 @@ class Execution:
         if order.state in DONE_STATES:
             if was_exposed:
                 self._reserve(order, -order.remaining)
-            self._drop(order)
+            self.unlist(order)
             self._settle(order)
 
     def refuse(self, order: Order, refused: Refused, now_us: int) -> None:
@@ -210,9 +211,15 @@ class Execution:
         if not at_work or not (book.entering or book.target is Target.FLAT):
             return
         for order in list(at_work.values()):
-            if order.book is book and order.purpose is Purpose.ENTRY:
-                order.rule = "an exit came first"
-                self.moved(order, Event.WITHDRAW if order.state is OrderState.NEW else Event.CANCEL, now_us)
+            if order.book is not book or order.purpose is not Purpose.ENTRY:
+                continue
+            if order.state is OrderState.NEW:
+                order.rule = WITHDRAWN
+                self.moved(order, Event.WITHDRAW, now_us)
+            elif order.account.user.broker in self.venues:
+                # Only a venue in this store cancels by our word; elsewhere it may be filled by now.
+                order.rule = WITHDRAWN
+                self.moved(order, Event.CANCEL, now_us)
 
     def journal_moves(self, kind: str, now_us: int, head: list[object]) -> None:
         """Journal all steps since the last call as one entry; nothing where nothing moved."""
@@ -267,7 +274,7 @@ class Execution:
         self._note(order)
         if order.state is OrderState.FILLED:
             if reserved:
-                self._drop(order)
+                self.unlist(order)
             if not book.quantity:
                 self._settle(order)
 
@@ -296,7 +303,8 @@ class Execution:
     def _keep(self, order: Order) -> None:
         self.at_work.setdefault((order.run, order.instrument.symbol), {})[id(order)] = order
 
-    def _drop(self, order: Order) -> None:
+    def unlist(self, order: Order) -> None:
+        """Take *order* off those at work: it is done, or about to be sent anew."""
         orders = self.at_work.get((order.run, order.instrument.symbol))
         if orders is not None and orders.pop(id(order), None) is not None and not orders:
             del self.at_work[order.run, order.instrument.symbol]

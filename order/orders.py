@@ -40,7 +40,7 @@ NO_ORDER_RULES = {
 def disposition(state: OrderState, rule: str) -> Disposition:
     """Return how the signal ended for this user, as a function of the order's state and rule."""
     if state is OrderState.REFUSED:
-        return NO_ORDER_RULES.get(rule, Disposition.REFUSED)
+        return NO_ORDER_RULES.get(rule.partition(":")[0], Disposition.REFUSED)
     if state in (OrderState.EXPIRED, OrderState.ABSENT, OrderState.REVIEW):
         return Disposition(state.value)
     return Disposition.ORDERED

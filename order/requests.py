@@ -38,7 +38,7 @@ def parse_direct(order: Mapping[str, object], users: Mapping[str, User], instrum
         ConfigurationError: With every finding, each with its field and value.
     """
     found: list[str] = []
-    for key in sorted(set(order) - _KNOWN):
+    for key in sorted(set(order) - _KNOWN, key=str):
         found.append(f"{key}: unknown field")
     user = users.get(str(order.get("user_id")))
     if user is None:
@@ -58,9 +58,13 @@ def parse_direct(order: Mapping[str, object], users: Mapping[str, User], instrum
         found.append("price: a LIMIT order needs one")
     if price and instrument is not None and order_type is OrderType.LIMIT and price % instrument.tick_paise:
         found.append(f"price {order.get('price')} is off the tick of {instrument.tick_paise} paise")
-    client_order_id = str(order.get("client_order_id") or new_client_order_id())
-    if not _CLIENT_ORDER_ID.fullmatch(client_order_id):
+    client_order_id = order.get("client_order_id")
+    if client_order_id is None:
+        client_order_id = new_client_order_id()
+    if not isinstance(client_order_id, str) or not _CLIENT_ORDER_ID.fullmatch(client_order_id):
+        # Never made up for a caller who gave one: a repeat would be a second order.
         found.append(f"client_order_id {client_order_id!r} must be 1 to 64 letters, digits or . _ : -")
+        client_order_id = ""
     if found or user is None or instrument is None or side is None or order_type is None or product is None:
         raise ConfigurationError("The order is refused as it is written: " + "; ".join(found) + ".")
     plain = {

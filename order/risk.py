@@ -16,7 +16,7 @@ from order.books import Book, BookKey
 from order.orders import MANUAL
 from shared.calendar import Calendar
 from shared.instruments import Instrument
-from shared.models import Quote, Side, rupees
+from shared.models import Product, Quote, Side, rupees
 
 STALE_QUOTE_US = 3_000_000
 """A live or simulated price older than this opens no position."""
@@ -146,9 +146,12 @@ def user_disabled(entry: Entry) -> str | None:
 
 @entry_rule
 def long_only(entry: Entry) -> str | None:
-    """No short position where the limits say long only."""
-    if entry.side is Side.SELL and entry.account.user.limits.long_only:
-        return "short entries are off for this user (limits.long_only)"
+    """No short position where the limits say long only, and none in DELIVERY at all."""
+    if entry.side is Side.SELL:
+        if entry.account.user.limits.long_only:
+            return "short entries are off for this user (limits.long_only)"
+        if entry.book.key[3] == Product.DELIVERY:
+            return "shares that are not held cannot be sold for DELIVERY"
     return None
 
 

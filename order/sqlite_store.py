@@ -116,18 +116,18 @@ class SqliteOrderStore:
 
     def find_signal(self, group: str, signal_id: str) -> tuple[int, bytes] | None:
         """Return number and payload of a signal that *group* has taken in, or None."""
-        row = self.database.connection.execute(
+        row = self.database.row(
             "SELECT signal_no, payload FROM inbox WHERE group_name = ? AND signal_id = ?", (group, signal_id)
-        ).fetchone()
+        )
         return None if row is None else (int(row[0]), bytes(row[1]))
 
     def order_state(self, signal_no: int, user_no: int) -> tuple[OrderState, int, int, str]:
         """Return state, filled shares, value in paise and rule of a direct order."""
-        row = self.database.connection.execute(
+        row = self.database.row(
             "SELECT state, filled, value_paise, rule FROM orders"
             " WHERE signal_no = ? AND user_no = ? AND leg = 0 AND slice = 0 AND attempt = 0",
             (signal_no, user_no),
-        ).fetchone()
+        )
         if row is None:
             raise StoreError(f"{self.database.path}: signal {signal_no} has no order of user {user_no}.", remedy=_VERIFY)
         return OrderState(str(row[0])), int(row[1]), int(row[2]), str(row[3])

@@ -12,6 +12,8 @@ from shared.errors import ConfigurationError
 from shared.models import Product, paise
 
 LAKH_INR = Decimal(100_000)
+HIGHEST = 1_000_000_000_000
+"""No limit, size or sum of money is above it, so that all of them fit a store's integers."""
 
 
 class SizingMethod(StrEnum):
@@ -76,8 +78,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             number = getattr(self, name)
             if isinstance(number, bool):
                 continue
-            if not Decimal(number).is_finite() or number <= 0:
-                found.append(f"limits.{name} is {number}; it must be a number above 0")
+            if not Decimal(number).is_finite() or not 0 < number <= HIGHEST:
+                found.append(f"limits.{name} is {number}; it must be a number above 0 and at most {HIGHEST}")
         return found
 
 
@@ -164,13 +166,19 @@ def check_user(user_id: str, limits: Limits, subscriptions: dict[str, Terms]) ->
     found = limits.problems()
     if not user_id or len(user_id) > 64 or not user_id.replace("_", "").replace("-", "").isalnum():
         found.append(f"user_id {user_id!r} must be 1 to 64 letters, digits, '_' or '-'")
-    total = sum((terms.allocation_percent for terms in subscriptions.values()), Decimal(0))
+    total = Decimal(0)
+    for strategy_id, terms in subscriptions.items():
+        share = terms.allocation_percent
+        if not share.is_finite() or not 0 < share <= 100:
+            found.append(f"{strategy_id}: allocation_percent is {share}; it must be above 0 and at most 100")
+        else:
+            total += share
     if total > 100:
         found.append(f"allocations sum to {total} %; at most 100")
     for strategy_id, terms in subscriptions.items():
         value = terms.sizing.value
-        if not value.is_finite() or value <= 0:
-            found.append(f"{strategy_id}: sizing value is {value}; it must be above 0")
+        if not value.is_finite() or not 0 < value <= HIGHEST:
+            found.append(f"{strategy_id}: sizing value is {value}; it must be above 0 and at most {HIGHEST}")
         elif terms.sizing.method is SizingMethod.FIXED_QUANTITY and value != value.to_integral_value():
             found.append(f"{strategy_id}: a fixed quantity of {value} shares is not whole")
         if terms.allow_short and terms.product is not Product.INTRADAY:

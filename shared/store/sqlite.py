@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -128,13 +129,22 @@ class Database:
         """Move the WAL into the file when it has grown; call it after the answer, not before."""
         if self._wal_pages >= CHECKPOINT_PAGES:
             # A reader on an old snapshot may keep part of it back; the next call goes on from there.
-            with contextlib.suppress(apsw.BusyError):
+            with _translated(self.path), contextlib.suppress(apsw.BusyError):
                 self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._wal_pages = 0
 
+    def row(self, query: str, values: tuple[str | int, ...] = ()) -> tuple[Any, ...] | None:
+        """Return the first row of *query*, or None.
+
+        Raises:
+            StoreError: The file cannot be read.
+        """
+        with _translated(self.path):
+            return self.connection.execute(query, values).fetchone()
+
     def meta(self, key: str) -> str | None:
         """Return the value kept under *key*, or None."""
-        row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        row = self.row("SELECT value FROM meta WHERE key = ?", (key,))
         return None if row is None else str(row[0])
 
     def set_meta(self, key: str, value: str) -> None:
