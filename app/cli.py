@@ -9,13 +9,18 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
-import msgspec
 import typer
 
 from shared.errors import EXIT_FAILED, ConfigurationError, TradingError
+
+if TYPE_CHECKING:
+    from app.grid import Row
+    from app.listing import Listing
+    from order.reading import Reader
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,21 +35,33 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="At most so many, newest first.")]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="At most so many, newest first.")
+]
 UserId = Annotated[str | None, typer.Option("--user", help="Of this user only.")]
 Run = Annotated[str | None, typer.Option("--run", help="Of this market: live, sim or replay-….")]
 ReplayFiles = Annotated[
     list[Path] | None,
-    typer.Option("--replay", metavar="PATH…", help="Recorded ticks or bars (csv, csv.gz); several paths may follow."),
+    typer.Option(
+        "--replay", metavar="PATH…", help="Recorded ticks or bars (csv, csv.gz); several paths may follow."
+    ),
 ]
-MorePaths = Annotated[list[Path] | None, typer.Argument(metavar="[PATH…]", help="More paths for --replay.", show_default=False)]
+MorePaths = Annotated[
+    list[Path] | None, typer.Argument(metavar="[PATH…]", help="More paths for --replay.", show_default=False)
+]
 Speed = Annotated[
     str | None,
-    typer.Option("--speed", metavar="N|max", help="Session seconds per second. Default: replay max, simulation 60."),
+    typer.Option(
+        "--speed", metavar="N|max", help="Session seconds per second. Default: replay max, simulation 60."
+    ),
 ]
-UntilEnd = Annotated[bool, typer.Option("--until-end", help="Stop when the data is through and all signals are disposed of.")]
+UntilEnd = Annotated[
+    bool, typer.Option("--until-end", help="Stop when the data is through and all signals are disposed of.")
+]
 Again = Annotated[bool, typer.Option("--again", help="Replay the same data as a new run.")]
-ForSeconds = Annotated[float | None, typer.Option("--for", metavar="SECONDS", min=0.0, help="Stop after so long.")]
+ForSeconds = Annotated[
+    float | None, typer.Option("--for", metavar="SECONDS", min=0.0, help="Stop after so long.")
+]
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T]:
@@ -102,7 +119,9 @@ def engine(
 @app.command()
 @guarded
 def subscriber(
-    group: Annotated[str | None, typer.Option("--group", help="Serve this user group only. Default: all.")] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help="Serve this user group only. Default: all.")
+    ] = None,
     for_s: ForSeconds = None,
     as_json: Json = False,
 ) -> None:
@@ -115,11 +134,12 @@ def subscriber(
 @app.command()
 @guarded
 def signals(limit: Limit = 20, run: Run = None, as_json: Json = False) -> None:
-    """List signals as they were taken in, and how they ended."""
-    from app.listing import signal_table
+    """List signals as they were taken in, and how they ended for their users."""
+    from app.listing import SIGNALS
 
     with _reader() as reader:
-        _show(reader.signals(limit, run=run), as_json, signal_table)
+        _known_run(reader, run)
+        _show(reader.signals(limit, run=run), as_json, SIGNALS)
 
 
 @app.command()
@@ -128,24 +148,30 @@ def orders(
     limit: Limit = 20,
     user: UserId = None,
     run: Run = None,
-    all_intents: Annotated[bool, typer.Option("--all", help="Also what ended without an order.")] = False,
+    all_intents: Annotated[
+        bool, typer.Option("--all", help="Also show what ended without an order.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List orders; with --all every intent and its disposition."""
-    from app.listing import order_table
+    from app.listing import ORDERS
 
     with _reader() as reader:
-        _show(reader.orders(limit, user_id=user, run=run, all_intents=all_intents), as_json, order_table)
+        _known_user(reader, user)
+        _known_run(reader, run)
+        _show(reader.orders(limit, user_id=user, run=run, all_intents=all_intents), as_json, ORDERS)
 
 
 @app.command()
 @guarded
 def fills(limit: Limit = 20, user: UserId = None, run: Run = None, as_json: Json = False) -> None:
     """List fills with the quote that each one used."""
-    from app.listing import fill_table
+    from app.listing import FILLS
 
     with _reader() as reader:
-        _show(reader.fills(limit, user_id=user, run=run), as_json, fill_table)
+        _known_user(reader, user)
+        _known_run(reader, run)
+        _show(reader.fills(limit, user_id=user, run=run), as_json, FILLS)
 
 
 @app.command()
@@ -153,39 +179,43 @@ def fills(limit: Limit = 20, user: UserId = None, run: Run = None, as_json: Json
 def positions(
     user: UserId = None,
     run: Run = None,
-    every: Annotated[bool, typer.Option("--all", help="Of all markets, not of the latest only.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Of all markets, not of the latest one only.")] = False,
     as_json: Json = False,
 ) -> None:
     """List positions with profit and charges, of the latest market."""
-    from app.listing import position_table
+    from app.listing import POSITIONS
     from app.marks import stored_marks
 
     with _reader() as reader:
+        _known_user(reader, user)
+        _known_run(reader, run)
         market = run or (None if every else reader.latest_market())
         marks = stored_marks(_home(), market)
-        _show(reader.positions(user_id=user, run=market, marks=marks), as_json, position_table)
+        rows = reader.positions(user_id=user, run=market, marks=marks)
+        _show(rows, as_json, POSITIONS, f"Positions, {market or 'all markets'}")
 
 
 @app.command()
 @guarded
 def users(as_json: Json = False) -> None:
     """List users, their sizing and their limits."""
-    from app.listing import user_table
+    from app.listing import USERS
 
     with _reader() as reader:
-        _show(reader.users(), as_json, user_table)
+        _show(reader.users(), as_json, USERS)
 
 
 @app.command()
 @guarded
 def strategies(as_json: Json = False) -> None:
     """List the configured strategies with their parameters."""
-    from app.listing import StrategyView, strategy_table
+    from app.listing import STRATEGIES
+    from app.strategies import StrategyView
     from shared.settings import Settings
     from strategy.config import load_configs
 
     views = [StrategyView.of(config) for config in load_configs(Settings.load().strategies_file)]
-    _show(views, as_json, strategy_table)
+    _show(views, as_json, STRATEGIES)
 
 
 @app.command()
@@ -218,13 +248,19 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 @guarded
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME…]", help="Which measurements; all by default.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME…]", help="Which measurements; all by default.")
+    ] = None,
     as_json: Json = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds; for a look, not for the record.")] = False,
-    data: Annotated[Path, typer.Option("--data", help="Folder with recorded ticks.")] = Path("../shared/market-data"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer rounds; for a look, not for the record.")
+    ] = False,
+    data: Annotated[Path, typer.Option("--data", help="Folder with recorded ticks.")] = Path(
+        "../shared/market-data"
+    ),
 ) -> None:
     """Measure the project's own figures, each beside its floor of the same run."""
-    from app.bench import run_bench
+    from app.bench.command import run_bench
 
     run_bench(names or [], as_json=as_json, quick=quick, data=data)
 
@@ -234,30 +270,44 @@ def main() -> None:
     app()
 
 
+@functools.cache
 def _home() -> Path:
     from shared.settings import Settings
 
     return Settings.load().home
 
 
-def _reader() -> Any:
-    from contextlib import closing
-
+def _reader() -> closing[Reader]:
     from order.reading import Reader
 
     return closing(Reader(_home()))
 
 
-def _show(rows: Iterable[Any], as_json: bool, table: Callable[[list[Any]], Any]) -> None:
-    if as_json:
-        out = sys.stdout.buffer
-        for row in rows:
-            out.write(msgspec.json.encode(row) + b"\n")
-        out.flush()
+def _known_user(reader: Reader, user: str | None) -> None:
+    """Tell a mistyped user from one without orders."""
+    known = [each.user_id for each in reader.users()]
+    if user is not None and user not in known:
+        raise ConfigurationError(
+            f"There is no user {user!r}.", remedy=f"Known: {', '.join(known) or 'none'}."
+        )
+
+
+def _known_run(reader: Reader, run: str | None) -> None:
+    """Tell a mistyped market from one without rows."""
+    known = reader.markets()
+    if run is not None and run not in known:
+        raise ConfigurationError(
+            f"There is no market {run!r} here.", remedy=f"Known: {', '.join(known) or 'none'}."
+        )
+
+
+def _show(rows: Iterable[Row], as_json: bool, listing: Listing[Row], title: str = "") -> None:
+    if not as_json:
+        listing.show(rows, title)
         return
-    from rich.console import Console
+    import msgspec
 
-    Console().print(table(list(rows)))
-
-
-__all__ = ["ConfigurationError", "app", "main"]
+    out = sys.stdout.buffer
+    for row in rows:
+        out.write(msgspec.json.encode(row) + b"\n")
+    out.flush()

@@ -164,9 +164,9 @@ class SignalSubscriber:
             await manager.take(group, items)
             last = items[-1].seq
             self.taken += len(items)
-            await reader.announce_cursor(Cursor(cursor.epoch, last))
             for listener in self._on_taken:
                 listener(group, last)
+            await reader.announce_cursor(Cursor(cursor.epoch, last))
             await manager.after_answer()
         elif isinstance(found, NewEpoch):
             say = log.warning if cursor.epoch else log.info  # the first one is no news
