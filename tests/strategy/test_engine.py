@@ -45,6 +45,23 @@ class _Relay:
         self.quotes += quotes
 
 
+class _Killed(BaseException):
+    """The process ends here."""
+
+
+class _Dying(_Relay):
+    """Kills the engine between the commit and whatever comes after it."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._left = after
+
+    def wake(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise _Killed
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
     paths = []
@@ -100,17 +117,17 @@ async def test_crash_at_any_commit_ends_with_the_same_signals(
     engine = await _engine(outbox, files)
     await engine.run_all_strategies()
     broken = type(outbox)()
-    for _ in range(60):
-        # Each life dies a few commits after its start: nothing is flushed, nothing is closed.
-        life = await _engine(broken, files)
-        stop_at = broken.commits + 2
-        pump = asyncio.ensure_future(life.run_all_strategies())
-        while not pump.done() and broken.commits < stop_at:
-            await asyncio.sleep(0)
-        if pump.done():
-            break
-        pump.cancel()
-        await asyncio.gather(pump, return_exceptions=True)
+    lives, done = 0, False
+    while not done:
+        # Each life dies at its third commit: nothing is flushed, nothing is closed.
+        life = await _engine(broken, files, relay=_Dying(after=3))
+        lives += 1
+        try:
+            await life.run_all_strategies()
+            done = True
+        except _Killed:
+            continue
+    assert lives > 5
     assert broken.ids == outbox.ids
 
 

@@ -15,10 +15,9 @@ from strategy.sources.simulated import SimulatedSource
 
 def _replay(folder: Path, minutes: int) -> ReplaySource:
     path = folder / "TCS.csv"
-    rows = [
-        f"2021-04-{12 + m // 300} {9 + (15 + m % 300) // 60:02}:{(15 + m % 300) % 60:02}"
-        for m in range(minutes)
-    ]
+    days = (12, 13, 15, 16, 19)
+    clocks = [(days[m // 300], 555 + m % 300) for m in range(minutes)]
+    rows = [f"2021-04-{day} {at // 60:02}:{at % 60:02}" for day, at in clocks]
     path.write_text("ts,open,high,low,close,volume\n" + "".join(f"{row},1,1,1,1,5\n" for row in rows))
     return ReplaySource([path])
 
