@@ -1,20 +1,22 @@
-"""Tables for people: rows of the store in IST and rupees."""
+"""What the listings show of each noun: rows of the store in IST and rupees."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Generic
 
-import msgspec
-from rich.table import Table
+from app.grid import Cell, Column, Row, print_grid
+from shared.calendar import IST
 
-from order.reading import FillView, OrderView, PositionView, SignalView
-from order.users import User
-from strategy.config import StrategyConfig, build
+if TYPE_CHECKING:
+    from app.strategies import StrategyView
+    from order.reading import FillView, OrderView, PositionView, SignalView
+    from order.users import Sizing, User
 
-IST = ZoneInfo("Asia/Kolkata")
-STATE_COLOURS = {
+STATE_STYLES = {
     "FILLED": "green",
     "PARTIALLY_FILLED": "green",
     "ACCEPTED": "cyan",
@@ -25,164 +27,192 @@ STATE_COLOURS = {
     "REJECTED": "red",
     "REFUSED": "yellow",
 }
+BUYING = frozenset({"BUY", "ENTER_LONG", "EXIT_SHORT"})
+SIZINGS = {
+    "fixed_quantity": "{value} shares",
+    "fixed_value": "₹{value}",
+    "percent_of_allocation": "{value} % of allocation",
+}
+START = "`trading run` makes some."
 
 
-class StrategyView(msgspec.Struct, frozen=True):
-    """A configured strategy."""
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Row]):
+    """A noun's table.
 
-    strategy_id: str
-    strategy_type: str
-    symbols: list[str]
-    timeframe: str | None
-    parameters: dict[str, object]
+    Attributes:
+        title: Stands above it.
+        columns: Made for the rows at hand: a common year moves into the header.
+        empty: Is said in place of a table without rows.
+    """
 
-    @classmethod
-    def of(cls, config: StrategyConfig) -> StrategyView:
-        """Return what there is to show of *config*, defaults filled in."""
-        parameters = msgspec.to_builtins(build(config).parameters)
-        return cls(config.strategy_id, str(config.strategy_type), list(config.symbols), config.timeframe, parameters)
+    title: str
+    columns: Callable[[Sequence[Row]], list[Column[Row]]]
+    empty: str
+
+    def show(self, rows: Iterable[Row], title: str = "") -> None:
+        """Print the table, or what to do where there is nothing to show."""
+        found = list(rows)
+        if found:
+            print_grid(title or self.title, self.columns(found), found)
+        else:
+            print(self.empty)
 
 
-def ist(at: datetime) -> str:
-    """Return an instant as Indian date and time."""
-    return at.astimezone(IST).strftime("%Y-%m-%d %H:%M:%S")
+def ist(at: datetime, *, year: bool = True) -> str:
+    """Return an instant as Indian date and time, `12 Apr 2021 10:01:05`."""
+    return at.astimezone(IST).strftime("%d %b %Y %H:%M:%S" if year else "%d %b %H:%M:%S")
 
 
 def money(amount: Decimal | None) -> str:
-    """Return rupees with Indian grouping, or a dash; negative in red."""
+    """Return rupees with Indian grouping (`-1,23,456.78`), or a dash for None."""
     if amount is None:
         return "–"
-    whole, _, cents = f"{abs(amount):.2f}".partition(".")
+    rounded = amount.quantize(Decimal("0.01"))
+    whole, _, cents = f"{abs(rounded):f}".partition(".")
     head, tail = whole[:-3], whole[-3:]
-    groups = []
+    groups: list[str] = []
     while head:
         groups.insert(0, head[-2:])
         head = head[:-2]
-    text = ",".join([*groups, tail]) + "." + cents
-    return f"[red]-{text}[/red]" if amount < 0 else text
+    return ("-" if rounded < 0 else "") + ",".join([*groups, tail]) + "." + cents
 
 
-def signal_table(rows: list[SignalView]) -> Table:
-    """Return signals as a table, newest first."""
-    table = _table("Signals", "bar close (IST)", "market", "strategy", "symbol", "signal", "price>", "conf>", "users", "why")
-    for row in rows:
-        ended = ", ".join(f"{name.lower()} {count}" for name, count in row.dispositions.items()) or "no subscriber"
-        table.add_row(
-            ist(row.bar_close),
-            row.run,
-            row.strategy_id,
-            row.symbol,
-            _side(row.signal_type),
-            money(row.price),
-            f"{row.confidence:.2f}",
-            ended,
-            row.reason,
-        )
-    return table
+def profit(amount: Decimal | None) -> Cell:
+    """Return money that is red where it is lost."""
+    return Cell(money(amount), "red" if amount is not None and amount < 0 else "")
 
 
-def order_table(rows: list[OrderView]) -> Table:
-    """Return orders as a table, newest first."""
-    table = _table("Orders", "placed (IST)", "order", "user", "strategy", "symbol", "side", "qty>", "filled>", "average>", "state", "rule")
-    for row in rows:
-        colour = STATE_COLOURS.get(row.state, "white")
-        shown = row.state if row.disposition in ("ORDERED", row.state) else row.disposition
-        table.add_row(
-            ist(row.placed_at),
-            row.order_id,
-            row.user_id,
-            row.strategy_id,
-            row.symbol,
-            _side(row.side),
-            str(row.quantity),
-            str(row.filled),
-            money(row.average_price),
-            f"[{colour}]{shown}[/{colour}]",
-            row.rule,
-        )
-    return table
+def side(word: str) -> Cell:
+    """Return a direction in its colour."""
+    return Cell(word, "green" if word in BUYING else "red")
 
 
-def fill_table(rows: list[FillView]) -> Table:
-    """Return fills as a table, newest first."""
-    table = _table("Fills", "at (IST)", "order", "user", "strategy", "symbol", "side", "qty>", "price>", "quote>", "charges>")
-    for row in rows:
-        table.add_row(
-            ist(row.at),
-            row.order_id,
-            row.user_id,
-            row.strategy_id,
-            row.symbol,
-            _side(row.side),
-            str(row.quantity),
-            money(row.price),
-            money(row.quote),
-            money(row.charges),
-        )
-    return table
+def times(head: str, when: Callable[[Row], datetime], rows: Sequence[Row]) -> Column[Row]:
+    """Return a column of times; the year stands in its header where all rows share it."""
+    years = {when(row).astimezone(IST).year for row in rows}
+    if len(years) == 1:
+        return Column(f"{head} {min(years)}, IST", lambda row: ist(when(row), year=False))
+    return Column(f"{head}, IST", lambda row: ist(when(row)))
 
 
-def position_table(rows: list[PositionView]) -> Table:
-    """Return books as a table."""
-    market = rows[0].market if rows and len({row.market for row in rows}) == 1 else "all markets"
-    columns = ("user", "strategy", "symbol", "product", "qty>", "average>", "mark>", "unrealised>", "realised>", "charges>", "net>")
-    table = _table(f"Positions – {market}", *columns)
-    for row in rows:
-        table.add_row(
-            row.user_id,
-            row.strategy_id,
-            row.symbol,
-            row.product,
-            str(row.quantity),
-            money(row.average_price),
-            money(row.mark),
-            money(row.unrealised),
-            money(row.realised),
-            money(row.charges),
-            money(row.net),
-        )
-    return table
+def _signals(rows: Sequence[SignalView]) -> list[Column[SignalView]]:
+    return [
+        times("bar", lambda row: row.bar_close, rows),
+        Column("market", lambda row: row.run, rank=7),
+        Column("strategy", lambda row: row.strategy_id, rank=3),
+        Column("symbol", lambda row: row.symbol),
+        Column("signal", lambda row: side(row.signal_type)),
+        Column("price", lambda row: money(row.price), right=True),
+        Column("conf", lambda row: f"{row.confidence:.2f}", right=True, rank=5),
+        Column("users", _ended, free=True),
+        Column("why", lambda row: row.reason, rank=6, free=True),
+    ]
 
 
-def user_table(rows: list[User]) -> Table:
-    """Return users as a table."""
-    table = _table("Users", "user", "name", "profile", "group", "broker", "on", "subscriptions", "capital>", "order ≤>", "positions ≤>", "day's loss ≤>")
-    for row in rows:
-        taken = [f"{s}: {t.sizing.method.value} {t.sizing.value} {t.product.value}" for s, t in row.subscriptions.items()]
-        limits = row.limits
-        table.add_row(
-            row.user_id,
-            row.name,
-            row.profile,
-            row.group,
-            row.broker,
-            "yes" if row.enabled else "no",
-            "\n".join(taken) or "–",
-            money(limits.capital_inr),
-            money(limits.max_order_inr),
-            str(limits.max_positions),
-            f"{limits.day_loss_percent} %",
-        )
-    return table
+def _ended(row: SignalView) -> Cell:
+    words = ", ".join(f"{count} {name.lower().replace('_', ' ')}" for name, count in row.dispositions.items())
+    return Cell(words or "no subscriber")
 
 
-def strategy_table(rows: list[StrategyView]) -> Table:
-    """Return strategies as a table."""
-    table = _table("Strategies", "strategy", "type", "symbols", "timeframe", "parameters")
-    for row in rows:
-        parameters = ", ".join(f"{name}={value}" for name, value in row.parameters.items())
-        table.add_row(row.strategy_id, row.strategy_type, " ".join(row.symbols), row.timeframe or "source's", parameters)
-    return table
+def _orders(rows: Sequence[OrderView]) -> list[Column[OrderView]]:
+    return [
+        times("placed", lambda row: row.placed_at, rows),
+        Column("order", lambda row: row.order_id, rank=4),
+        Column("user", lambda row: row.user_id),
+        Column("market", lambda row: row.market, rank=8),
+        Column("strategy", lambda row: row.strategy_id, rank=5),
+        Column("symbol", lambda row: row.symbol),
+        Column("side", lambda row: side(row.side)),
+        Column("qty", lambda row: f"{row.quantity}", right=True),
+        Column("filled", lambda row: f"{row.filled}", right=True, rank=3),
+        Column("average", lambda row: money(row.average_price), right=True, rank=1),
+        Column("state", _state),
+        Column("rule", lambda row: row.rule, rank=6, free=True),
+    ]
 
 
-def _table(title: str, *columns: str) -> Table:
-    """Make a table; a column whose name ends in `>` is right-aligned."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
-    return table
+def _state(row: OrderView) -> Cell:
+    shown = row.state if row.disposition in ("ORDERED", row.state) else row.disposition
+    return Cell(shown, STATE_STYLES.get(shown, ""))
 
 
-def _side(word: str) -> str:
-    colour = "green" if word in ("BUY", "ENTER_LONG", "EXIT_SHORT") else "red"
-    return f"[{colour}]{word}[/{colour}]"
+def _fills(rows: Sequence[FillView]) -> list[Column[FillView]]:
+    return [
+        times("at", lambda row: row.at, rows),
+        Column("order", lambda row: row.order_id, rank=3),
+        Column("user", lambda row: row.user_id),
+        Column("market", lambda row: row.market, rank=7),
+        Column("strategy", lambda row: row.strategy_id, rank=5),
+        Column("symbol", lambda row: row.symbol),
+        Column("side", lambda row: side(row.side)),
+        Column("qty", lambda row: f"{row.quantity}", right=True),
+        Column("price", lambda row: money(row.price), right=True),
+        Column("quote", lambda row: money(row.quote), right=True, rank=1),
+        Column("charges", lambda row: money(row.charges), right=True, rank=2),
+    ]
+
+
+def _positions(rows: Sequence[PositionView]) -> list[Column[PositionView]]:
+    several = len({row.market for row in rows}) > 1
+    columns: list[Column[PositionView]] = [
+        Column("user", lambda row: row.user_id),
+        Column("strategy", lambda row: row.strategy_id, rank=4),
+        Column("symbol", lambda row: row.symbol),
+        Column("product", lambda row: row.product, rank=7),
+        Column("qty", lambda row: f"{row.quantity}", right=True),
+        Column("average", lambda row: money(row.average_price), right=True, rank=3),
+        Column("mark", lambda row: money(row.mark), right=True, rank=6),
+        Column("unrealised", lambda row: profit(row.unrealised), right=True),
+        Column("realised", lambda row: profit(row.realised), right=True, rank=2),
+        Column("charges", lambda row: money(row.charges), right=True, rank=5),
+        Column("net realised", lambda row: profit(row.net), right=True),
+    ]
+    if several:
+        columns.insert(1, Column("market", lambda row: row.market, rank=1))
+    return columns
+
+
+def _users(rows: Sequence[User]) -> list[Column[User]]:
+    return [
+        Column("user", lambda row: row.user_id),
+        Column("name", lambda row: row.name, rank=3),
+        Column("profile", lambda row: row.profile, rank=6),
+        Column("group", lambda row: row.group, rank=7),
+        Column("broker", lambda row: row.broker, rank=5),
+        Column("on", lambda row: "yes" if row.enabled else "no"),
+        Column("subscriptions", _subscriptions, free=True),
+        Column("capital", lambda row: money(row.limits.capital_inr), right=True, rank=1),
+        Column("order ≤", lambda row: money(row.limits.max_order_inr), right=True, rank=2),
+        Column("positions ≤", lambda row: f"{row.limits.max_positions}", right=True, rank=8),
+        Column("day's loss ≤", lambda row: f"{row.limits.day_loss_percent} %", right=True, rank=9),
+    ]
+
+
+def _subscriptions(row: User) -> str:
+    taken = (f"{name}: {_size(terms.sizing)}, {terms.product}" for name, terms in row.subscriptions.items())
+    return "; ".join(taken) or "–"
+
+
+def _size(sizing: Sizing) -> str:
+    return SIZINGS[sizing.method].format(value=f"{sizing.value:,}")
+
+
+def _strategies(rows: Sequence[StrategyView]) -> list[Column[StrategyView]]:
+    return [
+        Column("strategy", lambda row: row.strategy_id),
+        Column("type", lambda row: row.strategy_type, rank=2),
+        Column("symbols", lambda row: " ".join(row.symbols), free=True),
+        Column("timeframe", lambda row: row.timeframe or "of the data", rank=3),
+        Column("parameters", lambda row: ", ".join(f"{n}={v}" for n, v in row.parameters.items()), free=True),
+    ]
+
+
+SIGNALS = Listing("Signals, newest first", _signals, f"No signals yet; {START}")
+ORDERS = Listing("Orders, newest first", _orders, f"No orders yet; {START}")
+FILLS = Listing("Fills, newest first", _fills, f"No fills yet; {START}")
+POSITIONS = Listing("Positions", _positions, f"No positions yet; {START}")
+USERS = Listing("Users", _users, "No users yet; the first `trading run` makes three for demonstration.")
+STRATEGIES = Listing(
+    "Strategies", _strategies, "No strategy is configured; see STRATEGIES_FILE in env.template."
+)

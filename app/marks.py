@@ -10,6 +10,8 @@ from shared.store.sqlite import Database
 from strategy.outbox import DATABASE_FILE, SCHEMA, Outbox
 
 _PREFIX = "marks:"
+_IN_THE_STORE = "engine."
+"""The outbox puts this in front of what is kept with it."""
 
 
 async def save_marks(outbox: Outbox, board: QuoteBoard) -> None:
@@ -25,7 +27,7 @@ def stored_marks(home: Path, run: str | None) -> dict[str, int]:
         return {}
     database = Database.open_reader(home / DATABASE_FILE, SCHEMA)
     try:
-        return _parsed(database.meta(_PREFIX + run))
+        return _parsed(database.meta(_IN_THE_STORE + _PREFIX + run))
     finally:
         database.close()
 

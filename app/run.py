@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,20 @@ from typing import Any
 from app.logs import configure_logs
 from app.screen import Screen
 from app.summary import Summary
-from app.system import EngineSide, Feed, OrderSide, open_bus, open_engine, open_orders, refuse_live, wait_ready
+from app.system import (
+    EngineSide,
+    Feed,
+    OrderSide,
+    open_bus,
+    open_engine,
+    open_orders,
+    refuse_live,
+    wait_ready,
+)
 from shared.errors import ConfigurationError
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
+from strategy.sources.base import MarketDataSource
 
 SIM_SPEED = 60.0
 """Session seconds per wall second of the simulated market by default: a minute bar each second."""
@@ -131,7 +141,17 @@ async def _both(settings: Settings, options: RunOptions) -> None:
                     screen.stop()
                 await engine.engine.stop_continuous_execution()
                 await engine.relay.wait_taken(engine.outbox.head, STOP_DRAIN_S)
-    summary.show(options.as_json, board)
+                defects, rows = _defects(engine.source)
+    summary.show(options.as_json, board, defects, rows)
+
+
+def _defects(source: MarketDataSource) -> tuple[Mapping[str, int] | None, int]:
+    """Return what was wrong with recorded data and how many rows there were; None for another market."""
+    if not source.run.startswith("replay"):
+        return None, 0
+    from strategy.sources.replay import ReplaySource
+
+    return (source.defects, source.rows) if isinstance(source, ReplaySource) else (None, 0)
 
 
 async def _engine_only(settings: Settings, options: RunOptions) -> None:

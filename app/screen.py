@@ -4,81 +4,129 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
+import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
-from app.listing import ist, money
+from app.grid import Cell, Column, lay_out, styled
+from app.listing import ist, money, profit, side
+from app.summary import Account, accounts, marks_of
+from order.reading import Reader
+from shared.errors import StoreError
 from shared.models import Signal, instant
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
     from app.system import EngineSide, OrderSide
 
 REFRESH_S = 0.5
+ACCOUNTS_EVERY_S = 2.0
 LATEST = 8
+BAR_CELLS = 30
 COLOURS = {"PAPER": "bold green", "SANDBOX": "bold yellow", "LIVE": "bold red"}
+
+FULL_LINES = 40
+"""So many signals in a row are printed one by one; then one a second, the others are counted."""
+
+
+class Thrift:
+    """Lets lines through until there are too many, then one a second, and counts the rest."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left = float(FULL_LINES)
+        self._at = clock()
+        self._held = 0
+
+    def take(self) -> int | None:
+        """Return None to hold this line back, else how many were held back in front of it."""
+        now = self._clock()
+        self._left = min(float(FULL_LINES), self._left + now - self._at)
+        self._at = now
+        if self._left < 1:
+            self._held += 1
+            return None
+        self._left -= 1
+        return self.rest()
+
+    def rest(self) -> int:
+        """Return how many lines have been held back, and forget them."""
+        held, self._held = self._held, 0
+        return held
 
 
 class Screen:
     """Shows the run; silent with *as_json*."""
 
     def __init__(self, *, as_json: bool) -> None:
-        self._console = Console()
         self._silent = as_json
+        self._console: Console | None = None
         self._live: Live | None = None
         self._task: asyncio.Task[None] | None = None
         self._latest: deque[Signal] = deque(maxlen=LATEST)
+        self._thrift = Thrift()
         self._engine: EngineSide | None = None
         self._orders: OrderSide | None = None
+        self._accounts: list[Account] = []
+        self._accounts_at = 0.0
 
     def start(self, banner: str, engine: EngineSide | None, orders: OrderSide | None) -> None:
-        """Print the one line that says what this is, then show what happens."""
+        """Print the line that says what this is, then show what happens."""
         if self._silent:
             return
-        mode, _, rest = banner.partition(" ")
-        self._console.print(Text.assemble((mode, COLOURS.get(mode, "bold")), " ", rest.strip()), soft_wrap=True)
         self._engine, self._orders = engine, orders
         if engine is not None:
             engine.engine.on_signal(self._note)
-        if self._console.is_terminal:
-            self._live = Live(self._view(), console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
-            self._task = asyncio.get_running_loop().create_task(self._refresh(), name="screen")
+        if not sys.stdout.isatty():
+            print(banner, flush=True)
+            return
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        mode, _, rest = banner.partition(" ")
+        self._console = Console()
+        self._console.print(Text.assemble((mode, COLOURS.get(mode, "bold")), " ", rest.strip()))
+        self._live = Live(self._view(), console=self._console, auto_refresh=False, transient=True)
+        self._live.start()
+        self._task = asyncio.get_running_loop().create_task(self._refresh(), name="screen")
 
     def stop(self) -> None:
-        """End the live view."""
+        """End the live view; say how many lines were held back."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
         if self._live is not None:
             self._live.stop()
             self._live = None
+        _say_held(self._thrift.rest())
 
     def say_engine(self, engine: EngineSide) -> None:
         """Print how an engine of its own ended."""
         if not self._silent:
             made, head = engine.engine.signal_count, engine.outbox.head
-            self._console.print(f"{made} signals in this run, {head} in the outbox, {engine.relay.sent} on the bus.")
+            print(f"{made} signals in this run, {head} in the outbox, {engine.relay.sent} put on the bus.")
 
     def say_orders(self, orders: OrderSide) -> None:
         """Print how a subscriber of its own ended."""
         if not self._silent:
-            self._console.print(f"{orders.subscriber.taken} signals taken. `trading verify` proves the books.")
+            print(f"{orders.subscriber.taken} signals taken. `trading verify` proves the books.")
 
     def _note(self, signal: Signal, seq: int) -> None:
         self._latest.append(signal)
-        if self._live is None:
-            self._console.print(
-                f"{ist(signal.bar_close)}  #{seq:<5} {signal.signal_type:<10} {signal.symbol:<10}"
-                f" {signal.price:>10}  {signal.strategy_id}  {signal.reason}",
-                highlight=False,
-                soft_wrap=True,
-            )
+        if self._live is not None:
+            return
+        held = self._thrift.take()
+        if held is None:
+            return
+        _say_held(held)
+        line = f"{ist(signal.bar_close)}  #{seq:<5} {signal.signal_type:<10} {signal.symbol:<10}"
+        print(f"{line} {signal.price:>10}  {signal.strategy_id}  {signal.reason}", flush=True)
 
     async def _refresh(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
@@ -87,32 +135,96 @@ class Screen:
                 await asyncio.sleep(REFRESH_S)
 
     def _view(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        width = self._console.width if self._console is not None else 80
         parts: list[RenderableType] = []
         if self._engine is not None:
-            parts.append(self._progress(self._engine))
-            parts.append(self._prices(self._engine))
+            parts.append(_clipped(_progress(self._engine)))
+            parts.append(_clipped(_prices(self._engine)))
         if self._latest:
-            table = Table(box=None, show_header=False, pad_edge=False)
-            for signal in reversed(self._latest):
-                table.add_row(
-                    ist(signal.bar_close), str(signal.signal_type), signal.symbol, money(signal.price), signal.reason
-                )
-            parts.append(table)
+            rows = list(reversed(self._latest))
+            parts += [Text(""), *(styled(line) for line in lay_out(SIGNAL_COLUMNS, rows, width).lines)]
         if self._orders is not None:
-            trouble = self._orders.subscriber.trouble
-            state = f"[bold red]{trouble}[/bold red]" if trouble else f"{self._orders.subscriber.taken} signals taken"
-            parts.append(f"{state}   [dim]Ctrl-C stops[/dim]")
+            found = self._current_accounts()
+            if found:
+                parts += [Text(""), *(styled(line) for line in lay_out(ACCOUNT_COLUMNS, found, width).lines)]
+            parts += [Text(""), _clipped(_state(self._orders))]
         return Group(*parts)
 
-    def _progress(self, engine: EngineSide) -> RenderableType:
-        now = Text(ist(instant(engine.source.now_us())) + " IST  ", style="bold")
-        if engine.source.run == "sim":
-            return now
-        row = Table.grid(padding=(0, 1))
-        done = engine.source.progress
-        row.add_row(ProgressBar(total=1.0, completed=done, width=40), f"{done:4.0%}", f"{engine.engine.signal_count} signals")
-        return row
+    def _current_accounts(self) -> list[Account]:
+        """Return users' accounts as of at most two seconds ago: they are read from the store."""
+        now = time.monotonic()
+        if (
+            self._engine is not None
+            and self._orders is not None
+            and now - self._accounts_at >= ACCOUNTS_EVERY_S
+        ):
+            self._accounts_at = now
+            # The view is a guest: what keeps the store from being read is told by those who write it.
+            with contextlib.suppress(StoreError), closing(Reader(self._orders.manager.home)) as reader:
+                self._accounts = accounts(reader, self._engine.source.run, marks_of(self._engine.board))
+        return self._accounts
 
-    def _prices(self, engine: EngineSide) -> RenderableType:
-        quotes = [engine.board.latest(symbol) for symbol in engine.board.symbols()]
-        return "  ".join(f"{quote.symbol} [bold]{quote.price:.2f}[/bold]" for quote in quotes if quote is not None)
+
+SIGNAL_COLUMNS: list[Column[Signal]] = [
+    Column("signal at (IST)", lambda row: ist(row.bar_close)),
+    Column("strategy", lambda row: row.strategy_id, rank=2),
+    Column("symbol", lambda row: row.symbol),
+    Column("signal", lambda row: side(row.signal_type)),
+    Column("price", lambda row: money(row.price), right=True),
+    Column("why", lambda row: row.reason, rank=1, free=True),
+]
+ACCOUNT_COLUMNS: list[Column[Account]] = [
+    Column("user", lambda row: row.user_id),
+    Column("open", lambda row: f"{row.open}", right=True),
+    Column("realised", lambda row: profit(row.realised), right=True, rank=2),
+    Column("unrealised", lambda row: profit(row.unrealised), right=True, rank=3),
+    Column("charges", lambda row: money(row.charges), right=True, rank=1),
+    Column("net", lambda row: profit(row.net), right=True),
+]
+
+
+def _progress(engine: EngineSide) -> list[Cell]:
+    now = Cell(f"{ist(instant(engine.source.now_us()))} IST", "bold")
+    made = Cell(f"{engine.engine.signal_count} signals")
+    if not engine.source.run.startswith("replay"):
+        return [now, made]
+    done = engine.source.progress
+    full = round(done * BAR_CELLS)
+    # What a replay has decided, not where its clock could be: at full speed that is always the end.
+    return [
+        Cell("━" * full, "green"),
+        Cell("─" * (BAR_CELLS - full), "dim"),
+        Cell(f"{done:4.0%}", "bold"),
+        made,
+    ]
+
+
+def _prices(engine: EngineSide) -> list[Cell]:
+    cells = []
+    for symbol in engine.board.symbols():
+        quote = engine.board.latest(symbol)
+        if quote is not None:
+            cells += [Cell(symbol, "dim"), Cell(money(quote.price), "bold")]
+    return cells
+
+
+def _state(orders: OrderSide) -> list[Cell]:
+    trouble = orders.subscriber.trouble
+    if trouble:
+        return [Cell("signals wait:", "bold red"), Cell(trouble, "red")]
+    taken = Cell(f"bus ok, {orders.subscriber.taken} signals taken")
+    return [taken, Cell("Ctrl-C stops", "dim")]
+
+
+def _clipped(line: list[Cell]) -> RenderableType:
+    text = styled(line)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _say_held(held: int) -> None:
+    if held:
+        print(f"… and {held} more (`trading signals` lists them)", flush=True)

@@ -3,14 +3,70 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from app.grid import Column, print_grid
+from app.listing import money, profit
 from app.verify import verify_home
 from order.reading import Reader
 from shared.quotes import QuoteBoard
+
+PROOF = ("pending", "lost", "duplicate", "unexplained")
+
+
+@dataclass(slots=True)
+class Account:
+    """What one user has after the run, rupees."""
+
+    user_id: str
+    open: int = 0
+    realised: Decimal = Decimal(0)
+    unrealised: Decimal = Decimal(0)
+    charges: Decimal = Decimal(0)
+
+    @property
+    def net(self) -> Decimal:
+        """Profit after charges, open positions at their latest price."""
+        return self.realised + self.unrealised - self.charges
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures by their public names."""
+        return {
+            "open": self.open,
+            "realised": self.realised,
+            "charges": self.charges,
+            "unrealised": self.unrealised,
+            "net": self.net,
+        }
+
+
+def accounts(reader: Reader, run: str, marks: Mapping[str, int]) -> list[Account]:
+    """Return each user's account in the market *run*.
+
+    Args:
+        reader: Open order store.
+        run: Market.
+        marks: Latest prices, paise by symbol.
+    """
+    found = {user.user_id: Account(user.user_id) for user in reader.users()}
+    for row in reader.positions(run=run, marks=dict(marks)):
+        account = found[row.user_id]
+        account.open += bool(row.quantity)
+        account.realised += row.realised
+        account.charges += row.charges
+        account.unrealised += row.unrealised or 0
+    return list(found.values())
+
+
+def marks_of(board: QuoteBoard) -> dict[str, int]:
+    """Return the latest price of each symbol on *board*, paise."""
+    return {symbol: quote.price_paise for symbol in board.symbols() if (quote := board.latest(symbol))}
 
 
 class Summary:
@@ -27,30 +83,29 @@ class Summary:
         with closing(Reader(self._home)) as reader:
             self._before = reader.counts(run)
 
-    def show(self, as_json: bool, board: QuoteBoard) -> None:
-        """Print the summary; as one JSON object where asked."""
+    def show(
+        self, as_json: bool, board: QuoteBoard, defects: Mapping[str, int] | None = None, rows: int = 0
+    ) -> None:
+        """Print the summary; as one JSON object where asked.
+
+        Args:
+            as_json: One line of JSON.
+            board: Latest prices.
+            defects: How often each rule struck on recorded data; None for a market that is not recorded.
+            rows: Data rows that were read.
+        """
         found = self._gather(board)
+        if defects is not None:
+            found |= {"data_rows": rows, "defects": dict(sorted(defects.items()))}
         if as_json:
             print(json.dumps(found, default=str))
         else:
             _print(found)
 
     def _gather(self, board: QuoteBoard) -> dict[str, Any]:
-        marks = {s: q.price_paise for s in board.symbols() if (q := board.latest(s)) is not None}
         with closing(Reader(self._home)) as reader:
             counts = reader.counts(self._run)
-            users: dict[str, dict[str, Any]] = {
-                user.user_id: {"open": 0, "realised": Decimal(0), "charges": Decimal(0), "unrealised": Decimal(0)}
-                for user in reader.users()
-            }
-            for row in reader.positions(run=self._run, marks=marks):
-                user = users[row.user_id]
-                user["open"] += bool(row.quantity)
-                user["realised"] += row.realised
-                user["charges"] += row.charges
-                user["unrealised"] += row.unrealised or 0
-            for user in users.values():
-                user["net"] = user["realised"] + user["unrealised"] - user["charges"]
+            users = {each.user_id: each for each in accounts(reader, self._run, marks_of(board))}
             dispositions = reader.dispositions(self._run)
         audit = verify_home(self._home).as_dict()
         return {
@@ -58,43 +113,34 @@ class Summary:
             **{name: counts[name] - self._before.get(name, 0) for name in counts},
             **{f"total_{name}": count for name, count in counts.items()},
             "dispositions": dispositions,
-            "users": users,
-            **{name: audit[name] for name in ("pending", "lost", "duplicate", "unexplained")},
+            "users": {user_id: each.as_dict() for user_id, each in users.items()},
+            **{name: audit[name] for name in PROOF},
         }
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from app.listing import money
-
-    console = Console()
-    console.print()
-    console.print(
-        f"[bold]{found['run']}[/bold]: {found['signals']} new signals, {found['orders']} orders, {found['fills']} fills"
-        f"  [dim](all of this market: {found['total_signals']}, {found['total_orders']}, {found['total_fills']})[/dim]",
-        highlight=False,
+    print(
+        f"\n{found['run']}: {found['signals']} new signals, {found['orders']} orders, {found['fills']} fills"
     )
-    ended = ", ".join(f"{name.lower().replace('_', ' ')} {count}" for name, count in found["dispositions"].items())
-    console.print(f"how signals ended for users: {ended or 'none yet'}", highlight=False)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("user", "open", "realised", "unrealised", "charges", "net ₹"):
-        table.add_column(column, justify="left" if column == "user" else "right")
-    for user_id, user in found["users"].items():
-        table.add_row(
-            user_id,
-            str(user["open"]),
-            money(user["realised"]),
-            money(user["unrealised"]),
-            money(user["charges"]),
-            money(user["net"]),
-        )
-    console.print(table)
-    bad = found["lost"] or found["duplicate"] or found["unexplained"]
-    colour = "bold red" if bad else "green"
-    console.print(
-        f"[{colour}]pending {found['pending']}, lost {found['lost']}, duplicate {found['duplicate']},"
-        f" unexplained {found['unexplained']}[/{colour}]",
-        highlight=False,
-    )
+    if found["signals"] != found["total_signals"]:
+        totals = (found["total_signals"], found["total_orders"], found["total_fills"])
+        print("in all runs of this market: {} signals, {} orders, {} fills".format(*totals))
+    ended = ", ".join(f"{n.lower().replace('_', ' ')} {count}" for n, count in found["dispositions"].items())
+    print(f"how signals ended for users: {ended or 'none yet'}")
+    if "defects" in found:
+        counted = ", ".join(f"{n.replace('_', ' ')} {count:,}" for n, count in found["defects"].items())
+        print(f"data rows {found['data_rows']:,}; rejected or repaired: {counted or 'none'}")
+    columns: list[Column[tuple[str, dict[str, Any]]]] = [
+        Column("user", lambda row: row[0]),
+        Column("open", lambda row: f"{row[1]['open']}", right=True),
+        Column("realised", lambda row: profit(row[1]["realised"]), right=True, rank=2),
+        Column("unrealised", lambda row: profit(row[1]["unrealised"]), right=True, rank=3),
+        Column("charges", lambda row: money(row[1]["charges"]), right=True, rank=1),
+        Column("net", lambda row: profit(row[1]["net"]), right=True),
+    ]
+    print_grid("Profit in rupees", columns, list(found["users"].items()))
+    proof = ", ".join(f"{name} {found[name]}" for name in PROOF)
+    bad = any(found[name] for name in PROOF[1:])
+    if sys.stdout.isatty():
+        proof = f"\033[{'1;31' if bad else '32'}m{proof}\033[0m"
+    print(proof)

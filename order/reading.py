@@ -115,6 +115,11 @@ class Reader:
         """Return all users by number."""
         return list(self._users.values())
 
+    def markets(self) -> list[str]:
+        """Return the markets (runs) seen so far, oldest first."""
+        rows = self._sql.execute("SELECT name FROM names WHERE kind = 'market' ORDER BY no")
+        return [str(name) for (name,) in rows]
+
     def latest_market(self) -> str | None:
         """Return the market (run) of the latest signal or direct order, or None."""
         row = self._sql.execute("SELECT market_no FROM inbox ORDER BY signal_no DESC LIMIT 1").fetchone()
