@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.bus.embedded import EmbeddedServer
 from shared.errors import BusUnavailable, ConfigurationError
@@ -76,9 +77,13 @@ class Bus:
         """Turn every way in which a Redis cannot be spoken to into `BusUnavailable`."""
         from redis.exceptions import RedisError
 
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
         try:
             yield
+            _pass_on_cancel(task, cancels)
         except (RedisError, OSError, TimeoutError) as error:
+            _pass_on_cancel(task, cancels)
             remedy = (
                 "It is restarted by itself; see valkey.log in the state folder."
                 if self._server
@@ -105,6 +110,13 @@ class Bus:
         finally:
             if self._server is not None:
                 self._server.close()
+
+
+def _pass_on_cancel(task: asyncio.Task[Any] | None, cancels: int) -> None:
+    # A cancel in the middle of a reply can come out of the client as an answer or as a lost connection.
+    # Whoever loops on `BusUnavailable` would then never end.
+    if task is not None and task.cancelling() > cancels:
+        raise asyncio.CancelledError
 
 
 def masked(url: str) -> str:
