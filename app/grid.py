@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 GAP = "  "
-MIN_FREE = 12
-"""A free column is not cut to less than this; it goes instead."""
-
 Row = TypeVar("Row")
 
 
@@ -39,14 +36,14 @@ class Column(Generic[Row]):
         cell: Makes the cell of a row.
         rank: 0 stays at every width; of the others the highest goes first.
         right: Right-aligned, for numbers.
-        free: Free text, which may end in an ellipsis.
+        least: Free text that may be cut, with an ellipsis, to so many cells; 0 is never cut.
     """
 
     head: str
     cell: Callable[[Row], Cell | str]
     rank: int = 0
     right: bool = False
-    free: bool = False
+    least: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,7 @@ def print_grid(title: str, columns: Sequence[Column[Row]], rows: Sequence[Row]) 
     for line in grid.lines:
         console.print(styled(line), soft_wrap=True, crop=False)
     if grid.dropped:
-        note = f"No room here for: {', '.join(grid.dropped)}. Into a pipe, and with --json, all is written."
+        note = f"No room for {', '.join(grid.dropped)}; a pipe or --json gets all."
         console.print(Text(note, style="dim"))
 
 
@@ -110,7 +107,7 @@ def styled(line: Sequence[Cell]) -> Text:
     """Return a line as a rich text; what looks like markup in it stays as it is."""
     from rich.text import Text
 
-    text = Text(end="")
+    text = Text()
     for number, cell in enumerate(line):
         text.append(GAP if number else "")
         text.append(cell.text, style=cell.style)
@@ -127,7 +124,7 @@ def _cell(made: Cell | str) -> Cell:
 
 
 def _fit(columns: Sequence[Column[Row]], widths: list[int], width: int) -> tuple[list[int], list[str]]:
-    """Choose columns, and narrow the free ones in *widths*; return the kept indices and dropped headers."""
+    """Choose columns, and narrow those that may be cut in *widths*; return the kept indices and dropped headers."""
     keep = list(range(len(columns)))
 
     def needed() -> int:
@@ -136,11 +133,9 @@ def _fit(columns: Sequence[Column[Row]], widths: list[int], width: int) -> tuple
     dropped = []
     while needed() > width:
         over = needed() - width
-        spare = {
-            at: widths[at] - max(MIN_FREE, cell_len(columns[at].head)) for at in keep if columns[at].free
-        }
+        spare = {at: widths[at] - columns[at].least for at in keep if 0 < columns[at].least < widths[at]}
         widest = max(spare, key=lambda at: spare[at], default=None)
-        if widest is not None and sum(max(0, room) for room in spare.values()) >= over:
+        if widest is not None and sum(spare.values()) >= over:
             widths[widest] -= min(over, spare[widest])
             continue
         least = max(keep, key=lambda at: columns[at].rank)

@@ -105,8 +105,8 @@ def _signals(rows: Sequence[SignalView]) -> list[Column[SignalView]]:
         Column("signal", lambda row: side(row.signal_type)),
         Column("price", lambda row: money(row.price), right=True),
         Column("conf", lambda row: f"{row.confidence:.2f}", right=True, rank=5),
-        Column("users", _ended, free=True),
-        Column("why", lambda row: row.reason, rank=6, free=True),
+        Column("users", _ended, least=20),
+        Column("why", lambda row: row.reason, rank=6, least=30),
     ]
 
 
@@ -128,7 +128,7 @@ def _orders(rows: Sequence[OrderView]) -> list[Column[OrderView]]:
         Column("filled", lambda row: f"{row.filled}", right=True, rank=3),
         Column("average", lambda row: money(row.average_price), right=True, rank=1),
         Column("state", _state),
-        Column("rule", lambda row: row.rule, rank=6, free=True),
+        Column("rule", lambda row: row.rule, rank=6, least=20),
     ]
 
 
@@ -181,7 +181,7 @@ def _users(rows: Sequence[User]) -> list[Column[User]]:
         Column("group", lambda row: row.group, rank=7),
         Column("broker", lambda row: row.broker, rank=5),
         Column("on", lambda row: "yes" if row.enabled else "no"),
-        Column("subscriptions", _subscriptions, free=True),
+        Column("subscriptions", _subscriptions, least=40),
         Column("capital", lambda row: money(row.limits.capital_inr), right=True, rank=1),
         Column("order ≤", lambda row: money(row.limits.max_order_inr), right=True, rank=2),
         Column("positions ≤", lambda row: f"{row.limits.max_positions}", right=True, rank=8),
@@ -202,9 +202,9 @@ def _strategies(rows: Sequence[StrategyView]) -> list[Column[StrategyView]]:
     return [
         Column("strategy", lambda row: row.strategy_id),
         Column("type", lambda row: row.strategy_type, rank=2),
-        Column("symbols", lambda row: " ".join(row.symbols), free=True),
+        Column("symbols", lambda row: " ".join(row.symbols), least=18),
         Column("timeframe", lambda row: row.timeframe or "of the data", rank=3),
-        Column("parameters", lambda row: ", ".join(f"{n}={v}" for n, v in row.parameters.items()), free=True),
+        Column("parameters", lambda row: ", ".join(f"{n}={v}" for n, v in row.parameters.items()), least=24),
     ]
 
 

@@ -174,7 +174,7 @@ SIGNAL_COLUMNS: list[Column[Signal]] = [
     Column("symbol", lambda row: row.symbol),
     Column("signal", lambda row: side(row.signal_type)),
     Column("price", lambda row: money(row.price), right=True),
-    Column("why", lambda row: row.reason, rank=1, free=True),
+    Column("why", lambda row: row.reason, rank=1, least=16),
 ]
 ACCOUNT_COLUMNS: list[Column[Account]] = [
     Column("user", lambda row: row.user_id),
@@ -193,13 +193,9 @@ def _progress(engine: EngineSide) -> list[Cell]:
         return [now, made]
     done = engine.source.progress
     full = round(done * BAR_CELLS)
-    # What a replay has decided, not where its clock could be: at full speed that is always the end.
-    return [
-        Cell("━" * full, "green"),
-        Cell("─" * (BAR_CELLS - full), "dim"),
-        Cell(f"{done:4.0%}", "bold"),
-        made,
-    ]
+    # The share that is decided, not the source's clock: at full speed that stands at the end.
+    bar = "━" * full + "─" * (BAR_CELLS - full)
+    return [Cell(bar, "green"), Cell(f"{done:4.0%}", "bold"), made]
 
 
 def _prices(engine: EngineSide) -> list[Cell]:
