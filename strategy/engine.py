@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,13 +20,14 @@ from shared.calendar import Calendar
 from shared.clock import Clock, SystemClock
 from shared.errors import BusUnavailable, ConfigurationError, RefusedBySafety, StoreError
 from shared.instruments import Instruments
-from shared.models import Quote, Signal
+from shared.models import Signal
 from shared.quotes import QuoteBoard
 from strategy.bars import session_grid
 from strategy.config import StrategyConfig, StrategyType, check, load_configs
 from strategy.decider import Decider
 from strategy.market_data import MarketDataProvider
-from strategy.sources.base import MarketBatch, MarketDataSource
+from strategy.publisher import Listener, Publisher, SignalRelay, SignalStore
+from strategy.sources.base import MarketDataSource
 from strategy.sources.simulated import SimulatedSource
 
 if TYPE_CHECKING:
@@ -34,64 +35,12 @@ if TYPE_CHECKING:
 
 __all__ = ["StrategyConfig", "StrategyEngine", "StrategyType"]
 
-REPLAY_PATIENCE_S = 60.0
-"""How long a replay waits for the order side to take a signal: as long as an entry is good."""
-
-SIM_PATIENCE_S = 5.0
-PROBE_S = 0.02
-"""The wait at each signal once the order side has been given up on, until it is back."""
-
-WAIT_SLICE_S = 0.5
-
-CHECKPOINT_S = 1.0
-CHECKPOINT_BARS = 2_000
-QUOTES_EVERY_S = 0.25
 YIELD_S = 0.002
 MIN_PAUSE_S = 0.02
 MAX_PAUSE_S = 1.0
 RETRY_S = 1.0
 
 log = structlog.get_logger(__name__)
-
-CheckpointKey = tuple[str, str, str]
-
-
-class SignalStore(Protocol):
-    """What the engine needs of an outbox."""
-
-    async def checkpoints(self, run: str) -> dict[CheckpointKey, int]:
-        """Return how far each (strategy, symbol, timeframe) has decided in *run*, µs UTC."""
-        ...
-
-    async def commit(
-        self, run: str, signals: Sequence[Signal], checkpoints: Mapping[CheckpointKey, int]
-    ) -> list[int]:
-        """Accept all in one transaction; return the number of each signal."""
-        ...
-
-    async def meta(self, key: str) -> str | None:
-        """Return what is kept under *key*."""
-        ...
-
-    async def set_meta(self, values: Mapping[str, str]) -> None:
-        """Keep *values*."""
-        ...
-
-
-class SignalRelay(Protocol):
-    """What the engine needs of a relay."""
-
-    def wake(self) -> None:
-        """Send what is new."""
-        ...
-
-    async def wait_taken(self, seq: int, timeout_s: float) -> bool:
-        """Return True once every known group has signal *seq*."""
-        ...
-
-    async def publish_quotes(self, quotes: Sequence[Quote]) -> None:
-        """Publish the latest prices."""
-        ...
 
 
 class StrategyEngine:
@@ -120,7 +69,6 @@ class StrategyEngine:
     ) -> None:
         self.settings = settings
         self.quotes = quotes or QuoteBoard()
-        self.signal_count = 0
         self._clock = clock or SystemClock()
         self._configs = tuple(configs) if configs is not None else None
         self._market = market_data
@@ -136,13 +84,9 @@ class StrategyEngine:
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
-        self._uncommitted: list[Signal] = []
-        self._unsent: dict[str, Quote] = {}
-        self._unsent_since_s = self._flushed_s = self._clock.boot_s()
-        self._flushed_bars = 0
+        self._publisher: Publisher | None = None
         self._noted_session = 0
-        self._order_side_away = False
-        self._listeners: list[Callable[[Signal, int], None]] = []
+        self._listeners: list[Listener] = []
 
     async def initialize(self) -> None:
         """Check the strategies, open outbox, bus and market, warm up from history; harmless when repeated.
@@ -187,6 +131,7 @@ class StrategyEngine:
         decider.warm_up(lambda *of: source.history(*of) if of[0] in source.symbols else [])
         self.quotes.run = source.run
         self._provider, self._decider = provider, decider
+        self._publisher = Publisher(decider, self._store, self._relay, clock=self._clock, stop=self._stop)
         log.info("engine is ready", market=source.label, run=source.run, strategies=len(self._configs))
 
     async def _open_outbox(self) -> None:
@@ -266,11 +211,16 @@ class StrategyEngine:
         return self._opened()[1].bars
 
     @property
+    def signal_count(self) -> int:
+        """Signals committed so far."""
+        return self._opened()[2].count
+
+    @property
     def running(self) -> bool:
         """Whether continuous execution is on."""
         return self._task is not None and not self._task.done()
 
-    def on_signal(self, listener: Callable[[Signal, int], None]) -> None:
+    def on_signal(self, listener: Listener) -> None:
         """Call *listener* with each committed signal and its number in the outbox."""
         self._listeners.append(listener)
 
@@ -325,7 +275,7 @@ class StrategyEngine:
         source = self.source
         while not self._stop.is_set():
             await self._keep_going(self._pump(source.now_us()))
-            if self._uncommitted:
+            if self._opened()[2].waiting:
                 await self._pause(RETRY_S)
             elif source.done:
                 await self._keep_going(self._flush())
@@ -367,7 +317,7 @@ class StrategyEngine:
             if self._provider is not None:
                 await self._provider.close()
         finally:
-            self._decider = self._provider = None
+            self._decider = self._provider = self._publisher = None
             await self._resources.aclose()
 
     async def _keep_going(self, step: Awaitable[object]) -> None:
@@ -375,7 +325,9 @@ class StrategyEngine:
         try:
             await step
         except (StoreError, BusUnavailable) as error:
-            log.error("signals wait", waiting=len(self._uncommitted), why=error.what, remedy=error.remedy)
+            log.error(
+                "signals wait", waiting=len(self._opened()[2].waiting), why=error.what, remedy=error.remedy
+            )
 
     async def _pause(self, seconds: float) -> None:
         if seconds <= 0.0:
@@ -387,113 +339,50 @@ class StrategyEngine:
 
     async def _pump(self, until_us: int) -> list[Signal]:
         """Take what the market did up to *until_us*; return the signals committed on the way."""
-        provider, decider = self._opened()
-        made: list[Signal] = []
+        provider, decider, publisher = self._opened()
         async with self._lock:
-            made += await self._commit()
+            made = await publisher.commit(self._listeners)
             yielded_s = self._clock.boot_s()
             while not self._stop.is_set():
                 batch = provider.next_batch(until_us)
                 if batch is None:
                     break
-                self._show(batch)
-                self._uncommitted += decider.decide(batch, self._clock.now_us())
-                made += await self._commit()
+                self.quotes.update(batch.quotes)
+                publisher.show(batch.quotes)
+                publisher.waiting += decider.decide(batch, self._clock.now_us())
+                if publisher.waiting:
+                    await self._note_new_session()
+                    made += await publisher.commit(self._listeners)
                 if self._clock.boot_s() - yielded_s > YIELD_S:
-                    await self._between()
+                    await publisher.keep_up()
+                    await asyncio.sleep(0)
                     yielded_s = self._clock.boot_s()
-            await self._send_quotes()
+            await publisher.send_quotes()
         return made
 
-    def _show(self, batch: MarketBatch) -> None:
-        self.quotes.update(batch.quotes)
-        if self._relay is not None:
-            self._unsent.update((quote.symbol, quote) for quote in batch.quotes)
-
-    async def _between(self) -> None:
-        """Let others run, and keep up with what need not be done at each batch."""
-        now_s = self._clock.boot_s()
-        if now_s - self._unsent_since_s >= QUOTES_EVERY_S:
-            await self._send_quotes()
-        if now_s - self._flushed_s >= CHECKPOINT_S or self._bars_ahead() >= CHECKPOINT_BARS:
-            await self._save()
-        await asyncio.sleep(0)
-
-    def _bars_ahead(self) -> int:
-        return self._opened()[1].bars - self._flushed_bars
-
-    async def _commit(self) -> list[Signal]:
-        """Make what was decided durable, tell everybody, and in a replay wait for the order side."""
-        if not self._uncommitted:
-            return []
-        await self._send_quotes()
-        signals = list(self._uncommitted)
-        seqs = await self._save()
-        for signal, seq in zip(signals, seqs, strict=True):
-            for listener in self._listeners:
-                listener(signal, seq)
-        self.signal_count += len(signals)
-        if self._relay is not None:
-            self._relay.wake()
-            if self.run != "live":
-                await self._wait_taken(self._relay, seqs[-1])
-        return signals
-
-    async def _wait_taken(self, relay: SignalRelay, seq: int) -> None:
-        """Let the order side catch up before its market moves on; not for ever, and not while stopping."""
-        patience_s = SIM_PATIENCE_S if self.run == "sim" else REPLAY_PATIENCE_S
-        give_up_s = self._clock.boot_s() + (PROBE_S if self._order_side_away else patience_s)
-        while not self._stop.is_set():
-            left_s = give_up_s - self._clock.boot_s()
-            if await relay.wait_taken(seq, min(max(left_s, 0.0), WAIT_SLICE_S)):
-                self._order_side_away = False
-                return
-            if left_s <= WAIT_SLICE_S:
-                if not self._order_side_away:
-                    log.warning("the order side does not take signals; going on without it", seq=seq)
-                self._order_side_away = True
-                return
-
-    async def _save(self) -> list[int]:
-        """Commit signals and checkpoints at hand; on failure both stay for the next try."""
-        source, decider = self.source, self._opened()[1]
-        if isinstance(source, SimulatedSource) and source.session != self._noted_session:
-            await self._note_session(source)
-        signals, checkpoints = list(self._uncommitted), dict(decider.dirty)
-        seqs = await self._store.commit(self.run, signals, checkpoints) if signals or checkpoints else []
-        del self._uncommitted[: len(signals)]
-        for key, close_us in checkpoints.items():
-            if decider.dirty.get(key) == close_us:
-                del decider.dirty[key]
-        self._flushed_s = self._clock.boot_s()
-        self._flushed_bars = decider.bars
-        return seqs
-
     async def _flush(self) -> None:
-        """Make the checkpoints durable, and where the simulated market stands."""
+        """Make everything durable, and where the simulated market stands."""
+        publisher, source = self._opened()[2], self.source
         async with self._lock:
-            await self._commit()
-            await self._save()
-            source = self.source
+            await publisher.commit(self._listeners)
+            await publisher.save()
             if isinstance(source, SimulatedSource):
                 await self._note_session(source)
 
-    async def _send_quotes(self) -> None:
-        self._unsent_since_s = self._clock.boot_s()
-        if self._relay is not None and self._unsent:
-            quotes = list(self._unsent.values())
-            self._unsent.clear()
-            await self._relay.publish_quotes(quotes)
+    async def _note_new_session(self) -> None:
+        source = self.source
+        if isinstance(source, SimulatedSource) and source.session != self._noted_session:
+            await self._note_session(source)
 
     @property
     def _store(self) -> SignalStore:
         assert self._outbox is not None, "opened in initialize"
         return self._outbox
 
-    def _opened(self) -> tuple[MarketDataProvider, Decider]:
-        if self._provider is None or self._decider is None:
+    def _opened(self) -> tuple[MarketDataProvider, Decider, Publisher]:
+        if self._provider is None or self._decider is None or self._publisher is None:
             raise ConfigurationError("The engine is not open.", remedy="Call `await initialize()` first.")
-        return self._provider, self._decider
+        return self._provider, self._decider, self._publisher
 
 
 def _settings() -> Settings:

@@ -160,8 +160,8 @@ async def test_relay_is_woken_and_waited_for_at_each_commit(files: list[Path], o
 async def test_order_side_that_is_away_delays_but_does_not_end_a_replay(
     files: list[Path], outbox: MemoryOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strategy.engine.REPLAY_PATIENCE_S", 0.01)
-    monkeypatch.setattr("strategy.engine.PROBE_S", 0.0)
+    monkeypatch.setattr("strategy.publisher.REPLAY_PATIENCE_S", 0.01)
+    monkeypatch.setattr("strategy.publisher.PROBE_S", 0.0)
     engine = await _engine(outbox, files, relay=_Relay(taken=False))
     assert await engine.run_all_strategies()
 
@@ -235,9 +235,10 @@ async def test_continuous_execution_repeats_and_stops_cleanly(outbox: MemoryOutb
     await engine.start_continuous_execution(interval_seconds=0.001)
     async with asyncio.timeout(5):
         await passes.wait()
-        assert engine.running
+        states = [engine.running]
         await engine.stop_continuous_execution()
-    assert not engine.running
+        states.append(engine.running)
+    assert states == [True, False]
     await engine.stop_continuous_execution()
     await engine.close()
     await engine.close()

@@ -15,8 +15,6 @@ from strategy.sources.replay import ReplaySource
 Recorded = Callable[[str], Path]
 FIVE = ("RELIANCE", "SBIN", "TCS", "NIFTY50", "BANKNIFTY")
 TICK_FILES = [f"ticks/{name}_2021-04-12.csv.gz" for name in FIVE]
-    f"ticks/{name}_2021-04-12.csv.gz" for name in ("RELIANCE", "SBIN", "TCS", "NIFTY50", "BANKNIFTY")
-]
 HEADER = "ts,open,high,low,close,volume\n"
 
 

@@ -14,7 +14,7 @@ SYMBOLS = ("TCS", "RELIANCE")
 
 
 def _take(source: SimulatedSource, seconds: int) -> list[MarketBatch]:
-    taken = []
+    taken: list[MarketBatch] = []
     while len(taken) < seconds and (batch := source.next_batch(10**18)) is not None:
         taken.append(batch)
     return taken
