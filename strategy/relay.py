@@ -34,7 +34,7 @@ from strategy.verdict import (
 
 BATCH_ROWS = 256
 LOOK_EVERY_S = 1.0
-LISTEN_S = 1.0
+RELISTEN_S = 0.5
 FIRST_RETRY_S = 0.05
 MAX_RETRY_S = 2.0
 RENEW_PAUSE_S = 1.0
@@ -257,18 +257,11 @@ class Relay:
         """Take the groups' announcements as they come; the look each second catches what is missed."""
         while True:
             try:
-                with self._bus.speaking():
-                    async with self._bus.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-                        await pubsub.subscribe(self._writer.names.poke)
-                        # What was said before we listened is found by a look.
-                        self._look_now()
-                        while True:
-                            message = await pubsub.get_message(timeout=LISTEN_S)
-                            if message:
-                                self._take_poke(message["data"])
+                # What was said before we listened is found by a look.
+                await self._bus.listen(self._writer.names.poke, self._take_poke, subscribed=self._look_now)
             except BusUnavailable:
                 # The other task gives the alarm.
-                await asyncio.sleep(LISTEN_S)
+                await asyncio.sleep(RELISTEN_S)
 
     def _take_poke(self, said: bytes) -> None:
         if said == POKE_REPAIR.encode():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from shared.bus.embedded import EmbeddedServer
 from shared.errors import BusUnavailable, ConfigurationError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 2.0
+LISTEN_S = 1.0
 MAX_BLOCK_MS = 1000
 """Longest wait inside the server; well below the time-out for its answer."""
 
@@ -93,6 +94,27 @@ class Bus:
             raise BusUnavailable(
                 f"Redis at {self.url} cannot be used: {masked(what)}.", remedy=remedy
             ) from error
+
+    async def listen(
+        self, channel: str, take: Callable[[bytes], None], *, subscribed: Callable[[], None] = lambda: None
+    ) -> NoReturn:
+        """Hand each message published on *channel* to *take*, until cancelled or disconnected.
+
+        Args:
+            subscribed: Called when listening has begun; what was published before is not heard.
+
+        Raises:
+            BusUnavailable: The connection is lost; call it again.
+        """
+        with self.speaking():
+            async with self.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                await pubsub.subscribe(channel)
+                subscribed()
+                while True:
+                    with self.speaking():
+                        message = await pubsub.get_message(timeout=LISTEN_S)
+                    if message:
+                        take(message["data"])
 
     async def revive(self) -> None:
         """See to it that the embedded server runs; nothing to do for a given one.

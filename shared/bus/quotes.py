@@ -16,7 +16,6 @@ from shared.quotes import QuoteBoard
 
 MAX_BATCH_BYTES = 4_000_000
 RECONNECT_S = 0.5
-LISTEN_S = 1.0
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Quote])
@@ -56,16 +55,14 @@ async def listen_quotes(bus: Bus, engine: str, key: SignalKey, board: QuoteBoard
     What is unsigned, broken or signed with another key is dropped without a word: quotes come many
     times a second, and one that is missing shows as its age.
     """
-    channel = Names(engine).quotes
+
+    def take(message: bytes) -> None:
+        quotes = decode_quotes(message, engine, key)
+        if quotes:
+            board.update(quotes)
+
     while True:
         try:
-            with bus.speaking():
-                async with bus.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-                    await pubsub.subscribe(channel)
-                    while True:
-                        message = await pubsub.get_message(timeout=LISTEN_S)
-                        quotes = decode_quotes(message["data"], engine, key) if message else None
-                        if quotes:
-                            board.update(quotes)
+            await bus.listen(Names(engine).quotes, take)
         except BusUnavailable:
             await asyncio.sleep(RECONNECT_S)

@@ -427,7 +427,7 @@ async def test_wait_taken_without_a_group_is_at_once_and_with_one_waits(home: Pa
     await asyncio.sleep(0)
     await reader.announce_cursor(Cursor(outbox.epoch.name, 1))
     assert await waiting
-    await reader.announce_cursor(Cursor("of another history", 99))
+    await reader.announce_cursor(Cursor("elsewhere", 99))
     await until(lambda: relay.lowest_cursor() == 0)
     await relay.close()
     await outbox.close()

@@ -31,7 +31,9 @@ asyncio.run(main())
 
 
 def start_user(home: Path, how: str = "wait") -> tuple[subprocess.Popen[str], int]:
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(home), how], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(home), how], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     return process, int(process.stdout.readline())
 

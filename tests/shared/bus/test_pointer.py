@@ -28,7 +28,9 @@ def test_pointer_written_and_read_is_the_same() -> None:
     assert parse_pointer({}, "main", KEY) is None
 
 
-@pytest.mark.parametrize("changes", [{"epoch": "e2"}, {"start": "1"}, {"full": "1"}, {"signature": "00" * 32}])
+@pytest.mark.parametrize(
+    "changes", [{"epoch": "e2"}, {"start": "1"}, {"full": "1"}, {"signature": "00" * 32}]
+)
 def test_changed_pointer_is_forged(changes: dict[str, str]) -> None:
     assert isinstance(parse_pointer(raw(POINTER, **changes), "main", KEY), Forged)
 

@@ -205,9 +205,7 @@ async def test_blocked_reader_wakes_at_an_append_and_at_a_new_epoch(
         assert await waiting == NewEpoch("epoch2", 2)
 
 
-async def test_new_epoch_that_would_skip_signals_is_a_gap(
-    writer: StreamWriter, reader: SignalReader
-) -> None:
+async def test_new_epoch_that_would_skip_signals_is_a_gap(writer: StreamWriter, reader: SignalReader) -> None:
     await append(writer, ROWS[:5])
     await writer.place(Pointer("epoch2", 6, False, 5, ROWS[4].digest), [EPOCH])
     assert await reader.read(Cursor(EPOCH, 5), 0) == NewEpoch("epoch2", 6)
