@@ -108,7 +108,8 @@ class Bus:
         """
         with self.speaking():
             async with self.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-                await pubsub.subscribe(channel)
+                with self.speaking():
+                    await pubsub.subscribe(channel)
                 subscribed()
                 while True:
                     with self.speaking():

@@ -32,7 +32,10 @@ asyncio.run(main())
 
 def start_user(home: Path, how: str = "wait") -> tuple[subprocess.Popen[str], int]:
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(home), how], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(home), how],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(embedded.__file__).parents[2],
     )
     assert process.stdout is not None
     return process, int(process.stdout.readline())
