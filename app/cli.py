@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -47,7 +48,7 @@ ReplayFiles = Annotated[
     ),
 ]
 MorePaths = Annotated[
-    list[Path] | None, typer.Argument(metavar="[PATH…]", help="More paths for --replay.", show_default=False)
+    list[Path] | None, typer.Argument(metavar="PATH…", help="More paths for --replay.", show_default=False)
 ]
 Speed = Annotated[
     str | None,
@@ -77,6 +78,15 @@ def guarded(function: Callable[P, T]) -> Callable[P, T]:
                 typer.echo(f"  → {error.remedy}", err=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
+            # Whoever read us has gone; the interpreter must not complain about it at its end, either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_FAILED) from None
+        except OSError as error:
+            path = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"trading: {path}{error.strerror or error}.", err=True)
+            typer.echo(
+                "  → Check owner, permissions and room of the state folder; `trading doctor` looks.", err=True
+            )
             raise typer.Exit(EXIT_FAILED) from None
 
     return inner
@@ -249,7 +259,7 @@ def doctor(as_json: Json = False) -> None:
 @guarded
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME…]", help="Which measurements; all by default.")
+        list[str] | None, typer.Argument(metavar="NAME…", help="Which measurements; all by default.")
     ] = None,
     as_json: Json = False,
     quick: Annotated[

@@ -32,7 +32,9 @@ def configure_logs(settings: Settings, *, to_screen: bool) -> None:
         folder / "trading.log", maxBytes=MAX_BYTES, backupCount=FILES_KEPT, encoding="utf-8"
     )
     file.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared)
+        structlog.stdlib.ProcessorFormatter(
+            processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared
+        )
     )
     screen = logging.StreamHandler(sys.stderr)
     screen.setLevel(logging.WARNING if to_screen else logging.ERROR)

@@ -17,7 +17,7 @@ from order.subscriber import SignalSubscriber
 from shared.bus.client import Bus
 from shared.bus.signing import load_signal_key
 from shared.clock import SystemClock
-from shared.errors import RefusedBySafety
+from shared.errors import ConfigurationError, RefusedBySafety
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
 from strategy.config import load_configs
@@ -76,7 +76,9 @@ async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
 
 
 @contextlib.asynccontextmanager
-async def open_engine(settings: Settings, bus: Bus, feed: Feed, board: QuoteBoard) -> AsyncIterator[EngineSide]:
+async def open_engine(
+    settings: Settings, bus: Bus, feed: Feed, board: QuoteBoard
+) -> AsyncIterator[EngineSide]:
     """Open the engine's half: outbox, source, relay, engine.
 
     Raises:
@@ -129,12 +131,16 @@ async def open_orders(
 
     Raises:
         LockHeld: Another process keeps the books.
+        ConfigurationError: There is no such *group*.
     """
     strategies = [config.strategy_id for config in load_configs(settings.strategies_file)]
     manager = OrderManager(settings=settings, quotes=board, demo_strategies=strategies)
     await manager.initialize()
     try:
         manager.require_lock()
+        if group is not None and group not in manager.groups():
+            known = ", ".join(manager.groups()) or "none"
+            raise ConfigurationError(f"No user is in the group {group!r}.", remedy=f"Groups: {known}.")
         subscriber = SignalSubscriber(group=group, settings=settings, bus=bus, quotes_from_bus=alone)
         try:
             await subscriber.initialize(manager)

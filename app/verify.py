@@ -43,7 +43,11 @@ class Verdict:
         console.print(table)
         for line in self.audit.findings:
             console.print(f"[red]{line}[/red]")
-        console.print("[green]The books add up.[/green]" if self.clean else "[bold red]The books do not add up.[/bold red]")
+        console.print(
+            "[green]The books add up.[/green]"
+            if self.clean
+            else "[bold red]The books do not add up.[/bold red]"
+        )
 
 
 def verify_home(home: Path) -> Verdict:
@@ -72,7 +76,10 @@ def _audit(orders: Database, engine: Database) -> Audit:
     with orders.snapshot(), engine.snapshot() as sql:
         # Touch both, so that both snapshots begin here, the order store's first.
         orders.connection.execute("SELECT count(*) FROM meta").fetchone()
-        rows = [OutboxRow(int(s), str(i)) for s, i in sql.execute("SELECT seq, signal_id FROM outbox ORDER BY seq")]
+        rows = [
+            OutboxRow(int(s), str(i))
+            for s, i in sql.execute("SELECT seq, signal_id FROM outbox ORDER BY seq")
+        ]
         epoch = sql.execute("SELECT epoch FROM epochs ORDER BY no DESC LIMIT 1").fetchone()
         pruned = rows[0].seq - 1 if rows else 0
         return audit(orders, engine.meta("engine") or "main", str(epoch[0]) if epoch else "", rows, pruned)

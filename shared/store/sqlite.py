@@ -89,7 +89,11 @@ class Database:
         if found != schema.head:
             raise StoreError(
                 f"{path} has schema {found or 'none'}, this version reads {schema.head}.",
-                remedy="Start `trading run` once with this version to migrate it.",
+                remedy=(
+                    "Install the newer version that made it; a store is never migrated backwards."
+                    if found is not None and found > schema.head
+                    else "Start `trading run` once with this version to migrate it."
+                ),
             )
         with _translated(path):
             connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -141,6 +145,12 @@ class Database:
         """
         with _translated(self.path):
             return self.connection.execute(query, values).fetchone()
+
+    def quick_check(self) -> str:
+        """Return `ok`, or the first thing that is wrong with the file's pages; reads all of it."""
+        with _translated(self.path):
+            row = self.connection.execute("PRAGMA quick_check(1)").fetchone()
+        return "ok" if row is None else str(row[0])
 
     def meta(self, key: str) -> str | None:
         """Return the value kept under *key*, or None."""

