@@ -1,0 +1,55 @@
+"""What every test may count on: no configuration from outside, and nothing skipped in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from shared.settings import Settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Start each test unconfigured, in a folder of its own: no `.env` is read and no `./var` written."""
+    for name in Settings.names():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def market_data() -> Path:
+    """Return the folder of recorded market data, or skip: it is not part of the project."""
+    named = os.environ.get("TRADING_TEST_DATA")
+    folder = Path(named) if named else PROJECT.parent / "shared" / "market-data"
+    if not folder.is_dir():
+        pytest.skip(f"no market data at {folder}; name its folder in TRADING_TEST_DATA")
+    return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skipped test into a failed one where CI=true: there, everything has been installed."""
+    report = yield
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Do the same for modules that skip as a whole."""
+    report = yield
+    if os.environ.get("CI") == "true" and report.outcome == "skipped":
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr}"
+    return report
