@@ -141,3 +141,9 @@ def test_smaller_timeframe_than_the_data_is_refused() -> None:
             instruments=Instruments.load(),
             session_of=grid,
         )
+
+
+def test_bar_of_the_history_is_not_fed_again(bars: Bars) -> None:
+    decider = _decider(_config())
+    decider.warm_up(lambda *of: bars([101.0]))
+    assert [signal.price for signal in _feed(decider, bars([101.0, 102.0]))] == [Decimal("102.00")]

@@ -7,6 +7,7 @@ from typing import Any
 from shared.models import Bar, SignalType
 from strategy.base import Decision, Evaluator
 from strategy.config import StrategyConfig, build
+from strategy.graph import Recent
 
 Bars = Callable[..., list[Bar]]
 QUIET = [100.0, 100.0] * 10
@@ -68,3 +69,16 @@ def test_nothing_is_decided_before_the_percentile_is_full(bars: Bars) -> None:
     assert strategy.warmup_bars == 9
     assert _run(bars, [100.0] * 7 + [110.0]) == []
     assert len(_run(bars, [100.0] * 8 + [110.0])) == 1
+
+
+def test_equal_changes_are_not_smaller(bars: Bars) -> None:
+    strategy = build(StrategyConfig("ma", "moving_average", ("TCS",), {"short_window": 2, "long_window": 4}))
+    ramp = Recent(6, column=[-4.0, -3.0, -2.0, -1.0, 0.0, 1.0])
+    ramp._end = 6
+    decision = strategy.on_values(bars([1.0])[0], 1.0, 0.0, ramp)
+    assert decision is None  # confidence 0: every earlier change was as large
+    below = Recent(6, column=[4.0, 3.0, 2.0, 1.0, 0.0, -1.0])
+    below._end = 6
+    decision = strategy.on_values(bars([1.0])[0], -1.0, 0.0, below)
+    assert decision is not None
+    assert (decision.signal_type, decision.confidence) == (SignalType.EXIT_LONG, 0.0)
