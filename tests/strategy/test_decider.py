@@ -108,6 +108,7 @@ def test_larger_timeframe_decides_on_its_own_bars(bars: Bars) -> None:
         ("5m", Decimal("101.00")),
         ("5m", Decimal("102.00")),
     ]
+    assert {signal.valid_until - signal.accepted_at for signal in signals} == {timedelta(seconds=60)}
 
 
 def test_other_symbols_close_a_late_bar(bars: Bars) -> None:
