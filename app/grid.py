@@ -133,7 +133,8 @@ def _fit(columns: Sequence[Column[Row]], widths: list[int], width: int) -> tuple
     dropped = []
     while needed() > width:
         over = needed() - width
-        spare = {at: widths[at] - columns[at].least for at in keep if 0 < columns[at].least < widths[at]}
+        cuttable = [at for at in keep if 0 < columns[at].least < widths[at]]
+        spare = {at: widths[at] - columns[at].least for at in cuttable}
         widest = max(spare, key=lambda at: spare[at], default=None)
         if widest is not None and sum(spare.values()) >= over:
             widths[widest] -= min(over, spare[widest])

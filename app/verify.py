@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,25 +30,17 @@ class Verdict:
         return asdict(self.audit)
 
     def show(self) -> None:
-        """Print the figures as a table, then the findings."""
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(box=None, show_header=False, pad_edge=False)
-        for name, value in self.as_dict().items():
-            if name == "findings":
-                continue
-            bad = name in ("lost", "duplicate", "unexplained") and value
-            table.add_row(name.replace("_", " "), f"[bold red]{value}[/bold red]" if bad else f"{value}")
-        console = Console()
-        console.print(table)
+        """Print the figures, then the findings."""
+        figures = {name: value for name, value in self.as_dict().items() if name != "findings"}
+        for name, value in figures.items():
+            print(f"{name.replace('_', ' '):<14} {value:>8}")
         for line in self.audit.findings:
-            console.print(f"[red]{line}[/red]")
-        console.print(
-            "[green]The books add up.[/green]"
-            if self.clean
-            else "[bold red]The books do not add up.[/bold red]"
-        )
+            print(line)
+        said = "The books add up." if self.clean else "The books do not add up."
+        if sys.stdout.isatty():
+            said = f"\033[{'32' if self.clean else '1;31'}m{said}\033[0m"
+        print(said)
+
 
 
 def verify_home(home: Path) -> Verdict:
