@@ -6,6 +6,7 @@ comes in as an argument: the engine's store belongs to another room.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,13 @@ from shared.models import Side
 from shared.store.sqlite import Database
 
 MAX_FINDINGS = 50
+
+_OrderKey = tuple[int, int, int, int, int]
+_NO_MOVES = frozenset({"user", "cursor", "dead_letter"})
+_MOVES = msgspec.msgpack.Decoder(
+    tuple[list[object], list[tuple[int, int, int, int, int, int, int, str, str]]]
+)
+"""What `Order.move` gives, under the head of its entry."""
 
 
 class OutboxRow(msgspec.Struct, frozen=True, array_like=True):
@@ -108,10 +116,14 @@ def _signals(database: Database, found: Audit, engine: str, epoch: str, outbox: 
     sql = database.connection
     cursors = {
         str(group): (str(seen), int(seq))
-        for group, seen, seq in sql.execute("SELECT group_name, epoch, seq FROM cursors WHERE engine = ?", (engine,))
+        for group, seen, seq in sql.execute(
+            "SELECT group_name, epoch, seq FROM cursors WHERE engine = ?", (engine,)
+        )
     }
     taken: dict[str, set[str]] = defaultdict(set)
-    for group, signal_id in sql.execute("SELECT group_name, signal_id FROM inbox WHERE engine = ?", (engine,)):
+    for group, signal_id in sql.execute(
+        "SELECT group_name, signal_id FROM inbox WHERE engine = ?", (engine,)
+    ):
         taken[str(group)].add(str(signal_id))
     dead: dict[tuple[str, int], list[tuple[str, bytes]]] = defaultdict(list)
     for group, seen, seq, raw in sql.execute(
@@ -125,7 +137,9 @@ def _signals(database: Database, found: Audit, engine: str, epoch: str, outbox: 
         joined = starts.get(group, 0)
         for row in outbox:
             # In an older epoch the same place may have held another signal: there the id must show.
-            buried = any(seen == epoch or row.signal_id.encode() in raw for seen, raw in dead.get((group, row.seq), ()))
+            buried = any(
+                seen == epoch or row.signal_id.encode() in raw for seen, raw in dead.get((group, row.seq), ())
+            )
             if row.signal_id in taken[group] or buried or row.seq <= joined:
                 continue
             if at_epoch == epoch and row.seq <= at:
@@ -163,7 +177,9 @@ def _venue(database: Database, found: Audit) -> None:
         abs(given - found.broker_orders),
         f"the venue gave {given} order numbers, {found.broker_orders} orders have one",
     )
-    strays = sql.execute("SELECT count(*) FROM orders WHERE signal_no NOT IN (SELECT signal_no FROM inbox)").fetchone()
+    strays = sql.execute(
+        "SELECT count(*) FROM orders WHERE signal_no NOT IN (SELECT signal_no FROM inbox)"
+    ).fetchone()
     found.find("unexplained", int(strays[0]) if strays else 0, "orders without a signal or request")
 
 
@@ -213,9 +229,31 @@ def _sums(book: Book) -> tuple[int, int, int, int]:
 
 
 def _journal(database: Database, found: Audit) -> None:
+    told: dict[_OrderKey, tuple[int, int, str, str]] = {}
+    for line in broken_links(_entries(database, told)):
+        found.find("unexplained", 1, line)
+    rows = database.connection.execute(
+        "SELECT user_no, signal_no, leg, slice, attempt, quantity, filled, state, rule FROM orders"
+    )
+    for user, signal, leg, part, attempt, *stands in rows:
+        last = told.pop((int(user), int(signal), int(leg), int(part), int(attempt)), None)
+        if last != tuple(stands):
+            found.find("unexplained", 1, f"order ({signal}, {user}) is {stands}, the journal says {last}")
+    found.find("unexplained", len(told), f"orders are in the journal and nowhere else: {list(told)[:3]}")
+
+
+def _entries(database: Database, told: dict[_OrderKey, tuple[int, int, str, str]]) -> Iterable[Entry]:
+    """Yield the journal, and gather how each order stood after its last step."""
     rows = database.connection.execute(
         "SELECT no, writer, at_us, kind, body, digest FROM journal ORDER BY writer, no"
     )
-    entries = (Entry(int(n), str(w), int(a), str(k), bytes(b), bytes(d)) for n, w, a, k, b, d in rows)
-    for line in broken_links(entries):
-        found.find("unexplained", 1, line)
+    for no, writer, at_us, kind, body, digest in rows:
+        entry = Entry(int(no), str(writer), int(at_us), str(kind), bytes(body), bytes(digest))
+        if entry.kind not in _NO_MOVES:
+            # A body that cannot be read was changed, which its link shows.
+            with contextlib.suppress(msgspec.DecodeError):
+                for user, signal, leg, part, attempt, quantity, filled, path, rule in _MOVES.decode(
+                    entry.body
+                )[1]:
+                    told[user, signal, leg, part, attempt] = (quantity, filled, path.rpartition(">")[2], rule)
+        yield entry
