@@ -22,6 +22,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("app/doctor.py", "clock_as_argument"): "looks at the machine's own clock, nothing is decided on it",
     ("shared/bus/stream.py", "clock_as_argument"): "judges messages from outside by the receiver's clock",
     ("shared/settings.py", "one_reader_of_the_environment"): "this is the reader",
+    ("app/cli.py", "one_reader_of_the_environment"): "sets a switch of pydantic before it is imported",
     ("app/bench/idle.py", "one_reader_of_the_environment"): "hands the environment on to a child",
     ("app/bench/scene.py", "one_reader_of_the_environment"): "hands the environment on to a child",
     ("shared/bus/watcher.py", "no_print_in_rooms"): "a process of its own; its output is how it reports",
