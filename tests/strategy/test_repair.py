@@ -144,3 +144,8 @@ def test_of_two_bars_of_one_time_the_larger_volume_stays() -> None:
 def test_missing_volume_is_nothing_traded() -> None:
     found, _ = _bars(["2021-04-12 09:15,100,100,100,100,"])
     assert found[0][4] == 0
+
+
+def test_same_price_and_volume_in_another_second_is_no_duplicate() -> None:
+    [minute], defects = _ticks(f"{D}09:15:01,100.0,0", f"{D}09:15:02,101.0,0", f"{D}09:15:03,100.0,0")
+    assert (minute.prices, dict(defects.counts)) == ([100.0, 101.0, 100.0], {})
