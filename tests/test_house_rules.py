@@ -285,3 +285,14 @@ def test_nothing_names_a_machine_or_a_registry(pattern: re.Pattern[str]) -> None
 @pytest.mark.parametrize("line", ["cd /" + "work/x", "open('/" + "root/x')", '"/' + 'home/me/x"'])
 def test_path_of_a_machine_is_caught(line: str) -> None:
     assert _MACHINE.search(line)
+
+
+def test_every_test_that_the_documentation_names_is_there() -> None:
+    missing = []
+    for path, text in texts():
+        if path.endswith(".md"):
+            for file, name in re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", text):
+                found = (PROJECT / file).read_text(encoding="utf-8") if (PROJECT / file).is_file() else None
+                if found is None or (name and f"def {name}(" not in found):
+                    missing.append(f"{path}: {file}::{name}")
+    assert missing == []
