@@ -26,6 +26,7 @@ class Account:
         "day_loss_paise",
         "day_net_paise",
         "market_no",
+        "max_deviation_bps",
         "max_gross_paise",
         "max_order_paise",
         "min_price_paise",
@@ -55,6 +56,7 @@ class Account:
         self.max_gross_paise = whole_paise(limits.capital_inr * limits.max_gross)
         self.day_loss_paise = whole_paise(limits.capital_inr * limits.day_loss_percent / 100)
         self.strategy_loss_paise = whole_paise(limits.capital_inr * limits.strategy_loss_percent / 100)
+        self.max_deviation_bps = int(limits.max_deviation_percent * 100)
         self.min_price_paise = whole_paise(limits.min_price_inr)
         self.sends = deque(self.sends, maxlen=limits.max_orders_minute)
 

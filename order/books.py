@@ -104,7 +104,7 @@ class Book:
         """Return the stored columns, key first."""
         return (
             *self.key,
-            self.target.value,
+            self.target,
             self.quantity,
             self.cost_paise,
             self.realised_paise,

@@ -14,7 +14,7 @@ from order.accounts import Account
 from order.books import Book, BookKey
 from order.charges import Charges
 from order.journal import Journal
-from order.lifecycle import Event
+from order.lifecycle import FILLED_AT_ONCE, PLACED, Event
 from order.orders import Changes, Order, Purpose
 from order.risk import Refused
 from order.users import User
@@ -167,13 +167,13 @@ class Execution:
     def send(self, order: Order, quote: Quote | None, now_us: int) -> None:
         """Claim *order* and hand it to its venue."""
         account, book = order.account, order.book
-        order.apply(Event.CLAIM, now_us)
         account.sends.append(order.placed_us)
         if order.purpose is Purpose.ENTRY:
             account.day_entries += 1
             book.day_entries += 1
         venue = self.venues.get(account.user.broker)
         if venue is None:
+            order.apply(Event.CLAIM, now_us)
             self._reserve(order, order.quantity)
             self._note(order)
             self._keep(order)
@@ -181,16 +181,22 @@ class Execution:
             return
         self.venue_no += 1
         order.venue_no = self.changes.venue_no = self.venue_no
-        order.apply(Event.ACCEPT, now_us)
         fill = venue.place(order.terms(_slippage_bps(order.instrument)), quote)
-        if fill is None or fill.quantity < order.quantity:
-            self._reserve(order, order.quantity)
+        if fill is not None and fill.quantity == order.quantity:
+            # All within this transaction: nothing is ever at work, so nothing is reserved.
+            order.walk(FILLED_AT_ONCE, now_us)
+            self._book(order, fill)
+            account.note(book)
             self._note(order)
-            self._keep(order)
-            if fill is not None:
-                self._record(order, fill, now_us, reserved=True)
-        else:
-            self._record(order, fill, now_us, reserved=False)
+            if not book.quantity:
+                self._settle(order)
+            return
+        order.walk(PLACED, now_us)
+        self._reserve(order, order.quantity)
+        self._note(order)
+        self._keep(order)
+        if fill is not None:
+            self._record(order, fill, now_us)
 
     def match(self, order: Order, quote: Quote, now_us: int) -> None:
         """Let an in-store venue hold a resting order against a new price."""
@@ -200,7 +206,7 @@ class Execution:
         answer = venue.match(order.terms(_slippage_bps(order.instrument)), quote)
         order.met = order.met or quote.at_us > order.placed_us
         if isinstance(answer, VenueFill):
-            self._record(order, answer, now_us, reserved=True)
+            self._record(order, answer, now_us)
         elif isinstance(answer, VenueCancel):
             order.rule = answer.reason
             self.moved(order, Event.CANCEL, now_us)
@@ -238,7 +244,18 @@ class Execution:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _record(self, order: Order, fill: VenueFill, now_us: int, *, reserved: bool) -> None:
+    def _record(self, order: Order, fill: VenueFill, now_us: int) -> None:
+        """Book a fill of an order that was at work."""
+        self._book(order, fill)
+        self._reserve(order, -fill.quantity)
+        order.apply(Event.FILL if order.filled < order.quantity else Event.COMPLETE, now_us)
+        self._note(order)
+        if order.state is OrderState.FILLED:
+            self.unlist(order)
+            self._settle(order)
+
+    def _book(self, order: Order, fill: VenueFill) -> None:
+        """Enter a fill into order, book and day, and make its row."""
         quantity, book, account = fill.quantity, order.book, order.account
         order.filled += quantity
         order.value_paise += quantity * fill.price_paise
@@ -256,7 +273,11 @@ class Execution:
         self.changes.fill_no = self.fill_no
         self.changes.fills.append(
             (
-                *order.key(),
+                order.signal_no,
+                account.user.user_no,
+                order.leg,
+                order.slice_no,
+                order.attempt,
                 self.fill_no,
                 quantity,
                 fill.price_paise,
@@ -266,17 +287,6 @@ class Execution:
                 fill.quote_at_us,
             )
         )
-        if reserved:
-            self._reserve(order, -quantity)
-        else:
-            account.note(book)
-        order.apply(Event.FILL if order.filled < order.quantity else Event.COMPLETE, now_us)
-        self._note(order)
-        if order.state is OrderState.FILLED:
-            if reserved:
-                self.unlist(order)
-            if not book.quantity:
-                self._settle(order)
 
     def _reserve(self, order: Order, quantity: int) -> None:
         book = order.book

@@ -6,6 +6,7 @@ The table is complete for venues whose answer may be lost; paper walks a part of
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 
 from shared.models import OrderState as S
 
@@ -86,3 +87,23 @@ def step(state: S, event: Event) -> S:
         return TABLE[state][event]
     except KeyError:
         raise IllegalTransition(f"an order that is {state} cannot {event}") from None
+
+
+PLACED = (Event.CLAIM, Event.ACCEPT)
+"""What an order walks in one transaction at a venue in this store."""
+
+FILLED_AT_ONCE = (*PLACED, Event.COMPLETE)
+
+
+@cache
+def walk(state: S, events: tuple[Event, ...]) -> tuple[S, str]:
+    """Return where *events* lead from *state*, and the states passed on the way (`>NEXT>NEXT`).
+
+    Raises:
+        IllegalTransition: The table has no such move.
+    """
+    path = ""
+    for event in events:
+        state = step(state, event)
+        path += ">" + state
+    return state, path

@@ -7,7 +7,6 @@ this manager sends its commands there instead, so that a script works beside a r
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -236,9 +235,8 @@ class OrderManager:
         if opened is None:
             return
         await opened.control.close()
-        for task in list(self._tasks):
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        # Answers under way are booked; what failed was logged, and must not keep the lock.
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await opened.thread.run(opened.books.store.close)
         opened.thread.close()
         opened.lock.release()
@@ -315,10 +313,9 @@ class OrderManager:
     def _dispatch(self, sends: Sequence[Order]) -> None:
         """Start the one send of each claimed order; its claim is durable by now."""
         for order in sends:
-            self._keep(asyncio.get_running_loop().create_task(self._send(order)))
+            self._keep(asyncio.get_running_loop().create_task(self._send(self._here(), order)))
 
-    async def _send(self, order: Order) -> None:
-        opened = self._here()
+    async def _send(self, opened: _Open, order: Order) -> None:
         outcome = await self._remotes[order.user.broker].place(order.tag, order.terms(0))
         await opened.thread.run(opened.books.answer, order, outcome)
 

@@ -9,7 +9,7 @@ from broker.base import OrderTerms
 from order.accounts import Account
 from order.books import Book, BookKey
 from order.journal import Entry
-from order.lifecycle import Event, step
+from order.lifecycle import Event, step, walk
 from order.users import User
 from shared.ids import order_tag
 from shared.instruments import Instrument
@@ -148,6 +148,12 @@ class Order:
         """Move along the lifecycle table and note the step for the journal."""
         self.state = step(self.state, event)
         self.path += ">" + self.state
+        self.updated_us = now_us
+
+    def walk(self, events: tuple[Event, ...], now_us: int) -> None:
+        """Move along several steps of the table at once."""
+        self.state, path = walk(self.state, events)
+        self.path += path
         self.updated_us = now_us
 
     def terms(self, slippage_bps: int) -> OrderTerms:

@@ -175,8 +175,8 @@ def deviation(entry: Entry) -> str | None:
     if quote is None:
         return None
     away = abs(quote.price_paise - entry.market.reference_paise)
-    limit = entry.account.user.limits.max_deviation_percent
-    if away * 100 > limit * entry.market.reference_paise:
+    if away * 10_000 > entry.account.max_deviation_bps * entry.market.reference_paise:
+        limit = entry.account.user.limits.max_deviation_percent
         return f"{quote.price} is more than {limit} % from the reference {rupees(entry.market.reference_paise)}"
     return None
 

@@ -67,6 +67,8 @@ class SignalType(StrEnum):
 class Target(StrEnum):
     """The state that a strategy wants for one instrument."""
 
+    __hash__ = str.__hash__
+
     FLAT = "FLAT"
     LONG = "LONG"
     SHORT = "SHORT"
