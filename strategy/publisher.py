@@ -28,6 +28,9 @@ CHECKPOINT_S = 1.0
 CHECKPOINT_BARS = 2_000
 """Checkpoints without signals wait this long for company: seconds, or bars decided."""
 
+MAX_QUOTES = 10_000
+"""In one message."""
+
 QUOTES_EVERY_S = 0.25
 
 CheckpointKey = tuple[str, str, str]
@@ -69,8 +72,8 @@ class SignalRelay(Protocol):
         """Return True once every known group has signal *seq*."""
         ...
 
-    async def publish_quotes(self, quotes: Sequence[Quote]) -> None:
-        """Publish the latest prices."""
+    async def publish_quotes(self, run: str, quotes: Sequence[Quote]) -> None:
+        """Publish prices of the market *run*."""
         ...
 
 
@@ -102,13 +105,22 @@ class Publisher:
         self._clock = clock
         self._stop = stop
         self._unsent: dict[str, Quote] = {}
+        self._unsent_replay: list[Quote] = []
         self._quoted_s = self._saved_s = clock.boot_s()
         self._saved_bars = 0
         self._order_side_away = False
 
     def show(self, quotes: Iterable[Quote]) -> None:
-        """Take prices for the bus; of each symbol the last is sent, soon or before the next signal."""
-        if self._relay is not None:
+        """Take prices for the bus; sent soon, or before the next signal.
+
+        Of each symbol the last is sent, in a replay all: there, what an order fills at must not
+        depend on the speed.
+        """
+        if self._relay is None:
+            return
+        if self._decider.run.startswith("replay"):
+            self._unsent_replay.extend(quotes)
+        else:
             self._unsent.update((quote.symbol, quote) for quote in quotes)
 
     async def commit(self, listeners: Sequence[Listener]) -> list[Signal]:
@@ -162,10 +174,12 @@ class Publisher:
     async def send_quotes(self) -> None:
         """Publish the latest prices that have not been published."""
         self._quoted_s = self._clock.boot_s()
-        if self._relay is not None and self._unsent:
-            quotes = list(self._unsent.values())
+        quotes = [*self._unsent_replay, *self._unsent.values()]
+        if self._relay is not None and quotes:
+            self._unsent_replay.clear()
             self._unsent.clear()
-            await self._relay.publish_quotes(quotes)
+            for start in range(0, len(quotes), MAX_QUOTES):
+                await self._relay.publish_quotes(self._decider.run, quotes[start : start + MAX_QUOTES])
 
     async def _wait_taken(self, relay: SignalRelay, seq: int) -> None:
         """Let the order side catch up before its market moves on; not for ever, and not while stopping."""

@@ -15,7 +15,7 @@ import structlog
 
 from shared.bus.client import Bus
 from shared.bus.pointer import Cursor, Pointer, parse_cursor
-from shared.bus.quotes import publish_quotes
+from shared.bus.quotes import Prices, publish_quotes
 from shared.bus.signing import SignalKey
 from shared.bus.stream import POKE_REPAIR, Sight, StreamWriter
 from shared.clock import Clock, SystemClock
@@ -119,11 +119,11 @@ class Relay:
         """Return True once signal *seq* is in the stream, False after *timeout_s*."""
         return await self._wait(lambda: self._in_step and self._sent >= seq, timeout_s)
 
-    async def publish_quotes(self, quotes: Sequence[Quote]) -> None:
-        """Publish the latest prices; quietly nothing while Redis is away (quotes are lossy)."""
+    async def publish_quotes(self, run: str, quotes: Sequence[Quote]) -> None:
+        """Publish prices of the market *run*; quietly nothing while Redis is away (quotes are lossy)."""
         if quotes and not self._down:
             with contextlib.suppress(BusUnavailable):
-                await publish_quotes(self._bus, self._outbox.engine, self._key, quotes)
+                await publish_quotes(self._bus, self._outbox.engine, self._key, Prices(run, list(quotes)))
 
     async def close(self) -> None:
         """Send what is left where Redis allows it, then stop. Outbox and bus stay open.

@@ -1,9 +1,8 @@
-"""Quotes over the bus: conflated, signed, lossy by nature. A lost quote costs an entry, never an exit."""
+"""Quotes over the bus: signed, lossy by nature. A lost quote costs an entry, never an exit."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import msgspec
 
@@ -18,35 +17,44 @@ MAX_BATCH_BYTES = 4_000_000
 RECONNECT_S = 0.5
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[Quote])
 
 
-def encode_quotes(quotes: Sequence[Quote], engine: str, key: SignalKey) -> bytes:
-    """Return a signed batch; of several quotes of one symbol the last is kept."""
-    payload = _ENCODER.encode(list({quote.symbol: quote for quote in quotes}.values()))
+class Prices(msgspec.Struct, frozen=True, array_like=True):
+    """A batch of quotes, oldest first, with the market (`live`, `sim`, `replay-…`) that they are of."""
+
+    run: str
+    quotes: list[Quote]
+
+
+_DECODER = msgspec.msgpack.Decoder(Prices)
+
+
+def encode_quotes(prices: Prices, engine: str, key: SignalKey) -> bytes:
+    """Return a signed batch."""
+    payload = _ENCODER.encode(prices)
     return key.sign(b"quotes", engine.encode(), payload) + payload
 
 
-def decode_quotes(message: bytes, engine: str, key: SignalKey) -> list[Quote] | None:
-    """Return the quotes of a batch, or None where it is not ours or not whole."""
+def decode_quotes(message: bytes, engine: str, key: SignalKey) -> Prices | None:
+    """Return a batch, or None where it is not ours or not whole."""
     signature, payload = message[:SIGNATURE_BYTES], message[SIGNATURE_BYTES:]
     if len(message) > MAX_BATCH_BYTES or not key.is_good(signature, b"quotes", engine.encode(), payload):
         return None
     try:
-        quotes = _DECODER.decode(payload)
+        prices = _DECODER.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return [quote for quote in quotes if quote.price_paise > 0]
+    return Prices(prices.run, [quote for quote in prices.quotes if quote.price_paise > 0])
 
 
-async def publish_quotes(bus: Bus, engine: str, key: SignalKey, quotes: Sequence[Quote]) -> None:
-    """Publish a batch of quotes to whoever listens.
+async def publish_quotes(bus: Bus, engine: str, key: SignalKey, prices: Prices) -> None:
+    """Publish a batch to whoever listens.
 
     Raises:
         BusUnavailable: Redis cannot be spoken to.
     """
     with bus.speaking():
-        await bus.redis.publish(Names(engine).quotes, encode_quotes(quotes, engine, key))
+        await bus.redis.publish(Names(engine).quotes, encode_quotes(prices, engine, key))
 
 
 async def listen_quotes(bus: Bus, engine: str, key: SignalKey, board: QuoteBoard) -> None:
@@ -57,9 +65,11 @@ async def listen_quotes(bus: Bus, engine: str, key: SignalKey, board: QuoteBoard
     """
 
     def take(message: bytes) -> None:
-        quotes = decode_quotes(message, engine, key)
-        if quotes:
-            board.update(quotes)
+        prices = decode_quotes(message, engine, key)
+        if prices is not None and prices.quotes:
+            # Without its market a price is worth nothing: orders at work belong to one.
+            board.run = prices.run
+            board.update(prices.quotes)
 
     while True:
         try:

@@ -41,7 +41,7 @@ class _Relay:
         await asyncio.sleep(0)
         return self.taken
 
-    async def publish_quotes(self, quotes: Sequence[Quote]) -> None:
+    async def publish_quotes(self, run: str, quotes: Sequence[Quote]) -> None:
         self.quotes += quotes
 
 

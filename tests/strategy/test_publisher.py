@@ -37,7 +37,7 @@ class _Relay:
             self.clock.advance(timeout_s)
         return self.taken
 
-    async def publish_quotes(self, quotes: Sequence[Quote]) -> None:
+    async def publish_quotes(self, run: str, quotes: Sequence[Quote]) -> None:
         self.events.append(f"quotes {len(quotes)}")
 
 

@@ -402,7 +402,7 @@ async def test_redis_that_is_down_at_the_start_is_an_alarm_and_signals_wait(
     relay = await Relay.open(outbox, bus, KEY)
     await outbox.commit("sim", [make_signal(1)], {})
     relay.wake()
-    await relay.publish_quotes([Quote("TCS", 1, 1)])
+    await relay.publish_quotes("sim", [Quote("TCS", 1, 1)])
     assert not await relay.wait_taken(1, 0.1)
     assert outbox.head == 1 and relay.sent == 0
     (home / "away.sock").rename(socket)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from shared.bus.client import Bus
-from shared.bus.quotes import decode_quotes, encode_quotes, listen_quotes, publish_quotes
+from shared.bus.quotes import Prices, decode_quotes, encode_quotes, listen_quotes, publish_quotes
 from shared.bus.signing import SignalKey
 from shared.models import Quote
 from shared.quotes import QuoteBoard
@@ -12,20 +12,21 @@ KEY = SignalKey(b"k" * 32)
 TCS = Quote("TCS", 350_000, 1_000_000, 10)
 
 
-def test_quotes_conflate_to_the_last_of_each_symbol() -> None:
-    newer = Quote("TCS", 350_100, 2_000_000)
-    assert decode_quotes(encode_quotes([TCS, newer], "main", KEY), "main", KEY) == [newer]
+def test_quotes_arrive_in_order_with_their_market() -> None:
+    prices = Prices("replay-1", [TCS, Quote("TCS", 350_100, 2_000_000)])
+    assert decode_quotes(encode_quotes(prices, "main", KEY), "main", KEY) == prices
 
 
 def test_unsigned_foreign_and_broken_batches_are_dropped() -> None:
-    good = encode_quotes([TCS], "main", KEY)
+    good = encode_quotes(Prices("sim", [TCS]), "main", KEY)
     assert decode_quotes(good, "other", KEY) is None
     assert decode_quotes(good, "main", SignalKey(b"x")) is None
     assert decode_quotes(good[:-1], "main", KEY) is None
     assert decode_quotes(b"", "main", KEY) is None
     signed_nonsense = KEY.sign(b"quotes", b"main", b"\xc1") + b"\xc1"
     assert decode_quotes(signed_nonsense, "main", KEY) is None
-    assert decode_quotes(encode_quotes([Quote("TCS", 0, 1)], "main", KEY), "main", KEY) == []
+    worthless = encode_quotes(Prices("sim", [Quote("TCS", 0, 1)]), "main", KEY)
+    assert decode_quotes(worthless, "main", KEY) == Prices("sim", [])
 
 
 async def test_published_quotes_reach_the_board(bus: Bus) -> None:
@@ -34,8 +35,9 @@ async def test_published_quotes_reach_the_board(bus: Bus) -> None:
     task = asyncio.create_task(listen_quotes(bus, "main", KEY, board))
     async with asyncio.timeout(5):
         while not arrived.is_set():
-            await publish_quotes(bus, "main", KEY, [TCS])
+            await publish_quotes(bus, "main", KEY, Prices("sim", [TCS]))
             await asyncio.sleep(0.01)
     assert board.latest("TCS") == TCS
+    assert board.run == "sim"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
