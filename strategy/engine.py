@@ -212,8 +212,8 @@ class StrategyEngine:
 
     @property
     def signal_count(self) -> int:
-        """Signals committed so far."""
-        return self._opened()[2].count
+        """Signals committed so far; also after `close`."""
+        return self._publisher.count if self._publisher is not None else 0
 
     @property
     def running(self) -> bool:
@@ -317,7 +317,7 @@ class StrategyEngine:
             if self._provider is not None:
                 await self._provider.close()
         finally:
-            self._decider = self._provider = self._publisher = None
+            self._decider = self._provider = None
             await self._resources.aclose()
 
     async def _keep_going(self, step: Awaitable[object]) -> None:

@@ -7,7 +7,7 @@ Each rule has a name under which it is counted; nothing is dropped in silence.
 | `unreadable` | a cell is missing or no number, no time: the row is dropped |
 | `epoch_1970` | a time before 1990 (feeds write the epoch for "no trade"): dropped |
 | `not_a_trading_day` | stale repeats and mock sessions on holidays and week-ends: dropped |
-| `out_of_session` | before the open, after the close or in an interruption: dropped |
+| `out_of_session` | before the open, in an interruption, in the closing auction or later: dropped |
 | `backward` | a tick older than the one before it: dropped; what it traded comes with the next one |
 | `duplicate` | the same tick again in its second: dropped; of two bars of one time: the larger volume stays |
 | `bad_price` | not finite, zero or negative: dropped |
@@ -76,10 +76,16 @@ class TickMinute:
 
 
 class Instants:
-    """Reads timestamps and judges them by the calendar, each distinct text once."""
+    """Reads timestamps and judges them by the calendar, each distinct text once.
 
-    def __init__(self, calendar: Calendar) -> None:
+    Args:
+        calendar: Trading days and hours.
+        closing_auction: For instruments that leave continuous trading early for the closing auction.
+    """
+
+    def __init__(self, calendar: Calendar, *, closing_auction: bool = False) -> None:
         self._calendar = calendar
+        self._closing_auction = closing_auction
         self._minutes: dict[int, str] = {}
         self.cache: dict[str, int] = {}
 
@@ -119,7 +125,7 @@ class Instants:
         reason = self.judge_day(at_us)
         if reason:
             return reason
-        session = self._calendar.session_at(at_us)
+        session = self._calendar.session_at(at_us, closing_auction=self._closing_auction)
         if session is None or session.contains(at_us):
             return ""
         return "out_of_session"

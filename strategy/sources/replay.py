@@ -126,7 +126,7 @@ class _Reader:
 
     def __init__(self, calendar: Calendar, instruments: Instruments) -> None:
         self._instruments = instruments
-        self._instants = Instants(calendar)
+        self._instants = {early: Instants(calendar, closing_auction=early) for early in (False, True)}
         self._grid: SessionOf = session_grid(calendar)
         self._timeframes: dict[str, str] = {}
         self.total: Counter[str] = Counter()
@@ -223,7 +223,7 @@ class _Reader:
         self, symbol: str, rows: Iterable[list[str]], table: Table, defects: Defects
     ) -> Iterator[Timed]:
         self._timeframes[table.path.name] = "1m"
-        for minute in clean_ticks(rows, table.columns, self._instants, defects):
+        for minute in clean_ticks(rows, table.columns, self._judge_of(symbol), defects):
             prices = minute.prices
             close_us = minute.start_us + MINUTE_US
             bar = Bar(
@@ -238,7 +238,8 @@ class _Reader:
         raw = in_order(read_bars(rows, table.columns, defects), defects.counts)
         timeframe = _timeframe(raw, table.path)
         self._timeframes[table.path.name] = timeframe
-        judge = self._instants.judge_day if timeframe == "1d" else self._instants.judge
+        instants = self._judge_of(symbol)
+        judge = instants.judge_day if timeframe == "1d" else instants.judge
         shift = TIMEFRAMES[timeframe] if timeframe != "1d" and self._labels_are_ends(raw) else 0
         for row in raw:
             at_us = row.at_us - shift
@@ -249,6 +250,9 @@ class _Reader:
             start, close = bucket(at_us, timeframe, self._grid(at_us))
             bar = Bar(symbol, timeframe, start, close, row.open, row.high, row.low, row.close, row.volume)
             yield close, symbol, bar, close
+
+    def _judge_of(self, symbol: str) -> Instants:
+        return self._instants[self._instruments.get(symbol).closing_auction]
 
     def _labels_are_ends(self, raw: list[RawBar]) -> bool:
         # Bars labelled by their end have one at the close (15:30) and none at the open (09:15).

@@ -236,3 +236,10 @@ def test_recorded_clean_files_lose_nothing(recorded: Recorded, name: str, timefr
     assert source.timeframe == timeframe
     assert source.defects == {}
     assert len(_all(source)) == source.rows
+
+
+def test_closing_auction_is_no_continuous_trading(tmp_path: Path) -> None:
+    rows = [f"{day} 15:{m},1,1,1,1,1" for day in ("2026-07-31", "2026-08-03") for m in (13, 14, 15, 16)]
+    early, late = (ReplaySource([_csv(tmp_path, f"{name}.csv", *rows)]) for name in ("TCS", "BATAINDIA"))
+    assert early.defects == {"out_of_session": 2}
+    assert late.defects == {}
