@@ -32,6 +32,8 @@ ENGINE = "main"
 BATCH = 64
 """Signals in one transaction at most; bounds how long a transaction holds the store."""
 
+CANCEL_AGAIN_S = 0.5
+
 BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between tries while bus, stream or store is not usable."""
 
@@ -113,11 +115,15 @@ class SignalSubscriber:
     async def stop_listening(self) -> None:
         """Finish the transaction at work, if any, and stop; what is not taken waits on the bus."""
         tasks, self._tasks = self._tasks, []
+        pending = set(tasks)
+        while pending:
+            # A client library may swallow one cancellation; the next one finds the task elsewhere.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
         for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     async def close(self) -> None:
         """Stop and disconnect; harmless when repeated."""
