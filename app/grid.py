@@ -124,7 +124,7 @@ def _cell(made: Cell | str) -> Cell:
 
 
 def _fit(columns: Sequence[Column[Row]], widths: list[int], width: int) -> tuple[list[int], list[str]]:
-    """Choose columns, and narrow those that may be cut in *widths*; return the kept indices and dropped headers."""
+    """Choose columns and narrow *widths*; return the kept indices and the dropped headers."""
     keep = list(range(len(columns)))
 
     def needed() -> int:

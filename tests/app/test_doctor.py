@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import date
+from pathlib import Path
+
+import apsw
+import pytest
+
+from app.doctor import Finding, examine, show
+from shared.store.lock import FileLock
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRADING_HOME", str(tmp_path / "var"))
+    return tmp_path / "var"
+
+
+@pytest.fixture
+def used(home: Path, traded: Path) -> Path:
+    return Path(shutil.copytree(traded, home, ignore=shutil.ignore_patterns("*.sock")))
+
+
+def faults(today: date | None = None) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine(today) if not finding.ok}
+
+
+def test_doctor_with_nothing_set_up_finds_no_fault_and_makes_nothing(home: Path) -> None:
+    assert faults() == {}
+    assert not home.exists()
+
+
+def test_doctor_of_a_used_folder_finds_no_fault(used: Path) -> None:
+    found = {finding.name: finding.what for finding in examine()}
+    assert faults() == {}
+    assert "environment paper" in found["order store"]
+    assert found["locks"] == "free, nothing runs on this state"
+
+
+def test_doctor_names_who_holds_the_locks_and_takes_none(used: Path) -> None:
+    lock = FileLock(used / "order.lock")
+    lock.acquire()
+    found = {finding.name: finding.what for finding in examine()}
+    lock.release()
+    assert found["locks"].startswith("books: pid ")
+    assert lock.try_acquire()
+    lock.release()
+
+
+def test_doctor_with_a_broken_env_tells_every_setting(home: Path) -> None:
+    Path(".env").write_text("PAPER_PROFILE=fancy\nREDIS_URI=redis://localhost\nSIGNAL_KEY=short\n")
+    told = [finding.what for finding in examine() if not finding.ok]
+    assert len(told) == 3
+    assert "Did you mean REDIS_URL?" in " ".join(told)
+    assert "short" not in " ".join(told)
+
+
+def test_doctor_reports_live_trading_as_a_fault(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPER_TRADING", "false")
+    assert "PAPER_TRADING=true" in faults()["settings"].remedy
+
+
+def test_doctor_of_a_key_that_others_may_read_says_how_to_close_it(used: Path) -> None:
+    (used / "signal.key").chmod(0o640)
+    assert faults()["signal key"].remedy == f"chmod 600 {used / 'signal.key'}"
+
+
+def test_doctor_of_a_store_of_another_environment_is_a_fault(used: Path) -> None:
+    _change(used / "orders.db", "UPDATE meta SET value = 'live' WHERE key = 'environment'")
+    assert list(faults()) == ["order store"]
+
+
+def test_doctor_of_a_store_from_the_future_asks_for_the_newer_version(used: Path) -> None:
+    _change(used / "engine.db", "UPDATE alembic_version SET version_num = '9999'")
+    assert "newer version" in faults()["engine store"].remedy
+
+
+def test_doctor_of_damaged_pages_is_a_fault(used: Path) -> None:
+    path = used / "orders.db"
+    content = bytearray(path.read_bytes())
+    content[4096 : 4096 * 4] = b"\xff" * (4096 * 3)
+    path.write_bytes(content)
+    assert "order store" in faults()
+
+
+def test_doctor_without_a_server_at_redis_url_is_a_fault(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", f"unix://{home}/nobody.sock")
+    assert "REDIS_URL" in faults()["bus"].remedy
+
+
+@pytest.mark.parametrize(
+    ("today", "ok", "said"),
+    [(date(2026, 11, 30), True, "knows 2026"), (date(2199, 1, 1), False, "2199")],
+)
+def test_doctor_judges_the_calendar_by_the_year(home: Path, today: date, ok: bool, said: str) -> None:
+    finding = next(each for each in examine(today) if each.name == "calendar")
+    assert (finding.ok, said in finding.what) == (ok, True)
+
+
+def test_doctor_in_december_warns_of_a_missing_next_year(home: Path) -> None:
+    from shared.calendar import Calendar
+
+    calendar = Calendar.load()
+    last = next(year for year in range(2026, 2100) if not calendar.known(year + 1))
+    finding = next(each for each in examine(date(last, 12, 1)) if each.name == "calendar")
+    assert finding.ok
+    assert str(last + 1) in finding.what
+    assert finding.remedy
+
+
+def test_findings_are_shown_with_their_remedies(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [Finding("a", True, "fine"), Finding("bus", False, "gone", "Start it.")]
+    show(found, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "ok     a    fine",
+        "FAULT  bus  gone",
+        "            → Start it.",
+        "1 fault.",
+    ]
+    show(found, as_json=True)
+    assert [json.loads(line)["ok"] for line in capsys.readouterr().out.splitlines()] == [True, False]
+
+
+def _change(path: Path, statement: str) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute(statement)
+    connection.close()

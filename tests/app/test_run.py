@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.run import SIM_SPEED, RunOptions
+from shared.errors import ConfigurationError
+
+FILE = [Path("RELIANCE.csv")]
+STOP_WITHIN_S = 5.0
+
+
+def parse(
+    *,
+    replay: list[Path] | None = None,
+    more: list[Path] | None = None,
+    speed: str | None = None,
+    until_end: bool = False,
+    for_s: float | None = None,
+    again: bool = False,
+) -> RunOptions:
+    return RunOptions.parse(replay, more, speed, until_end, for_s, again, False)
+
+
+def test_simulation_without_options_runs_a_minute_a_second() -> None:
+    assert parse() == RunOptions(speed=SIM_SPEED)
+
+
+def test_replay_without_speed_is_as_fast_as_it_goes() -> None:
+    assert parse(replay=FILE).speed is None
+
+
+def test_paths_after_the_first_belong_to_the_replay() -> None:
+    assert parse(replay=FILE, more=[Path("TCS.csv")]).replay == (Path("RELIANCE.csv"), Path("TCS.csv"))
+
+
+@pytest.mark.parametrize(("speed", "pace"), [("max", None), ("1", 1.0), ("0.5", 0.5), ("100000", 1e5)])
+def test_speed_of_a_replay_is_read(speed: str, pace: float | None) -> None:
+    assert parse(replay=FILE, speed=speed).speed == pace
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "nan", "inf", "100001", "fast", ""])
+def test_senseless_speed_is_refused_by_name(speed: str) -> None:
+    with pytest.raises(ConfigurationError, match="--speed"):
+        parse(replay=FILE, speed=speed)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as told:
+        parse(more=FILE, speed="fast", until_end=True, again=True)
+    for part in ("RELIANCE.csv", "--again", "--until-end", "--speed 'fast'"):
+        assert part in told.value.what
+    assert told.value.exit_code == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for processes by pidfd, which Linux has")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stop_by_signal_closes_the_books_and_leaves_nothing_behind(
+    number: signal.Signals,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
+    trading: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    home = tmp_path / "var"
+    process = started("run", "--speed", "20000", home=home)
+    assert process.stdout is not None
+    # The second line is the first signal: engine, bus and order side are at work.
+    lines = [process.stdout.readline(), process.stdout.readline()]
+    assert lines[0].startswith("PAPER (realistic)  SIMULATED"), lines
+    server_and_watcher = [
+        os.pidfd_open(int(pid)) for pid in (home / "valkey" / "valkey.pid").read_text().split()
+    ]
+    began = time.monotonic()
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=STOP_WITHIN_S * 2)
+    assert time.monotonic() - began < STOP_WITHIN_S
+    assert process.returncode == 0, rest
+    assert "pending 0, lost 0, duplicate 0, unexplained 0" in rest
+    found = json.loads(trading("verify", "--json", home=home).stdout)
+    assert found["signals"] > 0
+    assert [found[name] for name in ("pending", "lost", "duplicate", "unexplained")] == [0, 0, 0, 0]
+    for handle in server_and_watcher:
+        # Readable once the process has ended.
+        assert select.select([handle], [], [], STOP_WITHIN_S)[0], "the embedded server is still there"
+        os.close(handle)
