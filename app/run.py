@@ -173,7 +173,8 @@ async def _orders_only(settings: Settings, group: str | None, for_s: float | Non
     screen = Screen(as_json=as_json)
     async with open_bus(settings) as bus, open_orders(settings, bus, board, group, alone=True) as orders:
         users = len(await orders.manager.users())
-        where = f"PAPER ({settings.paper_profile})  subscriber of {group or 'all groups'}, {users} users, {settings.home}"
+        whom = group or "all groups"
+        where = f"PAPER ({settings.paper_profile})  subscriber of {whom}, {users} users, {settings.home}"
         screen.start(where, None, orders)
         try:
             async with _stopping(for_s) as stop:
@@ -186,13 +187,17 @@ async def _orders_only(settings: Settings, group: str | None, for_s: float | Non
 def _banner(settings: Settings, engine: EngineSide, options: RunOptions, users: int | None) -> str:
     speed = "max" if options.speed is None else f"{options.speed:g}×"
     who = "" if users is None else f", {users} users"
-    return f"PAPER ({settings.paper_profile})  {engine.source.label}, speed {speed}{who}, state {settings.home}"
+    return (
+        f"PAPER ({settings.paper_profile})  {engine.source.label}, speed {speed}{who}, state {settings.home}"
+    )
 
 
 async def _drive(engine: EngineSide, options: RunOptions, stop: asyncio.Event) -> None:
     """Feed the engine until the data is through (with `--until-end`), a signal, or the time is up."""
     until_end = options.until_end and bool(options.replay)
-    feeding = asyncio.create_task(engine.engine.run_source(speed=options.speed, until_end=until_end), name="engine")
+    feeding = asyncio.create_task(
+        engine.engine.run_source(speed=options.speed, until_end=until_end), name="engine"
+    )
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait((feeding, stopping), return_when=asyncio.FIRST_COMPLETED)

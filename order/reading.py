@@ -277,7 +277,8 @@ class Reader:
         )
 
     def _where(self, user_id: str | None, run: str | None) -> tuple[str, list[object]]:
-        where, values = "1 = 1", []
+        where = "1 = 1"
+        values: list[object] = []
         if user_id is not None:
             number = next((user.user_no for user in self._users.values() if user.user_id == user_id), -1)
             where, values = f"{where} AND o.user_no = ?", [*values, number]

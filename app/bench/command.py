@@ -14,7 +14,15 @@ import uvloop
 from app.bench.figures import Figure
 from shared.errors import ConfigurationError
 
-NAMES = ("signal_fill_1", "signal_fill_100", "signal_fill_1000", "burst", "replay_ticks", "idle_cpu", "idle_memory")
+NAMES = (
+    "signal_fill_1",
+    "signal_fill_100",
+    "signal_fill_1000",
+    "burst",
+    "replay_ticks",
+    "idle_cpu",
+    "idle_memory",
+)
 
 
 def run_bench(names: Sequence[str], *, as_json: bool, quick: bool, data: Path) -> None:
@@ -26,7 +34,9 @@ def run_bench(names: Sequence[str], *, as_json: bool, quick: bool, data: Path) -
     """
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
-        raise ConfigurationError(f"No measurement {', '.join(unknown)}.", remedy=f"Known: {', '.join(NAMES)}.")
+        raise ConfigurationError(
+            f"No measurement {', '.join(unknown)}.", remedy=f"Known: {', '.join(NAMES)}."
+        )
     wanted = set(names or NAMES)
     # Beside the working folder, not in a memory file system: the disk is part of what is measured.
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=Path.cwd()) as folder:

@@ -57,7 +57,9 @@ def timing(name: str, values_ms: Sequence[float], floor_ms: float, limit_ms: flo
     )
 
 
-def single(name: str, unit: str, value: float, floor: float, limit: float, note: str, *, at_least: bool = False) -> Figure:
+def single(
+    name: str, unit: str, value: float, floor: float, limit: float, note: str, *, at_least: bool = False
+) -> Figure:
     """Return a figure that is one number."""
     return Figure(
         name=name,

@@ -40,8 +40,22 @@ def idle(folder: Path, seconds: float) -> list[Figure]:
         main.wait(10)
     note = f"{len(pids)} processes"
     return [
-        single("idle_cpu", "%", cpu, bare_cpu, CPU_LIMIT_PERCENT, f"{note}, {seconds:g} s; floor: a sleeping asyncio"),
-        single("idle_memory", "MB", memory, bare_memory, MEMORY_LIMIT_MB, f"{note}, PSS; floor: bare Python and Valkey"),
+        single(
+            "idle_cpu",
+            "%",
+            cpu,
+            bare_cpu,
+            CPU_LIMIT_PERCENT,
+            f"{note}, {seconds:g} s; floor: a sleeping asyncio",
+        ),
+        single(
+            "idle_memory",
+            "MB",
+            memory,
+            bare_memory,
+            MEMORY_LIMIT_MB,
+            f"{note}, PSS; floor: bare Python and Valkey",
+        ),
     ]
 
 

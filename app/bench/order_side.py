@@ -14,6 +14,7 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from app.bench.scene import PING, PONG, STRATEGY
 from order.manager import OrderManager
@@ -49,7 +50,11 @@ async def main(home: Path, users: int) -> None:
         await manager.add_user(f"bench_{number:05d}", limits=LIMITS, subscriptions=terms)
     subscriber = SignalSubscriber(settings=settings, bus=bus, quotes_from_bus=False)
     durable: dict[int, int] = {}
-    subscriber.on_taken(lambda _, seq: durable.setdefault(seq, time.monotonic_ns()))
+
+    def note(_: str, seq: int) -> None:
+        durable.setdefault(seq, time.monotonic_ns())
+
+    subscriber.on_taken(note)
     await subscriber.initialize(manager)
     await subscriber.start_listening()
     echo = asyncio.create_task(_echo(bus))
@@ -67,10 +72,10 @@ async def main(home: Path, users: int) -> None:
 
 
 async def _echo(bus: Bus) -> None:
-    last = "$"
+    last: str | bytes = "$"
     while True:
         with contextlib.suppress(BusUnavailable), bus.speaking():
-            reply = await bus.redis.xread({PING: last}, block=1000)
+            reply: Any = await bus.redis.xread({PING: last}, block=1000)
             for batch in (reply or {}).get(PING.encode(), []):
                 for entry_id, _ in batch:
                     last = entry_id

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from shared.bus.client import Bus
 from shared.bus.signing import load_signal_key
@@ -116,7 +117,9 @@ async def scene(home: Path, users: int) -> AsyncIterator[Scene]:
         with contextlib.suppress(ProcessLookupError):
             child.terminate()
         said, _ = await child.communicate()
-        opened.durable.update({int(seq): int(at) for seq, at in json.loads(said.splitlines()[-1] if said else "[]")})
+        opened.durable.update(
+            {int(seq): int(at) for seq, at in json.loads(said.splitlines()[-1] if said else "[]")}
+        )
         await relay.close()
         await outbox.close()
         await bus.close()
@@ -138,7 +141,7 @@ async def hop_ms(bus: Bus, rounds: int) -> float:
 
 
 async def _pong(bus: Bus, last: str | bytes) -> bytes:
-    reply = await bus.redis.xread({PONG: last}, block=1000)
+    reply: Any = await bus.redis.xread({PONG: last}, block=1000)
     entry: bytes = reply[PONG.encode()][0][-1][0]
     return entry
 

@@ -118,7 +118,8 @@ class Database:
     def snapshot(self) -> Iterator[apsw.Connection]:
         """Run the body on one consistent view of the store; within another snapshot, on that one."""
         connection = self.connection
-        if connection.in_transaction:
+        nested: bool = connection.in_transaction
+        if nested:
             yield connection
             return
         with _translated(self.path):
@@ -205,7 +206,9 @@ def _version(path: Path) -> str | None:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchone()
+            known = connection.execute(
+                "SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'"
+            ).fetchone()
             if known is None:
                 return None
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
