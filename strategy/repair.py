@@ -31,7 +31,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from shared.calendar import DAY_US, IST_OFFSET_US, MINUTE_US, Calendar, day_of
+from shared.calendar import DAY_US, IST_OFFSET_US, MINUTE_US, SECOND_US, Calendar, day_of
 from strategy.sources.timestamps import parse_instant
 
 _OLDEST_US = 631_152_000_000_000  # 1990-01-01
@@ -87,22 +87,34 @@ class Instants:
         self._calendar = calendar
         self._closing_auction = closing_auction
         self._minutes: dict[int, str] = {}
+        self._prefixes: dict[tuple[str, str], int] = {}
         self.cache: dict[str, int] = {}
 
     def read(self, text: str) -> int:
         """Return the instant of *text*, µs UTC, or the negative code of the rule that rejects it."""
         if len(self.cache) > _CACHE_LIMIT:
             self.cache.clear()
+            self._prefixes.clear()
+        # Timestamps of one minute differ in two digits: the rest is read and judged once for them all.
+        seconds = text[17:19]
+        if not (len(seconds) == 2 and seconds < "60" and seconds.isdecimal() and seconds.isascii()):
+            at_us = self._read(text)
+        else:
+            key = text[:17], text[19:]
+            minute = self._prefixes.get(key)
+            if minute is None:
+                minute = self._prefixes[key] = self._read(f"{key[0]}00{key[1]}")
+            at_us = minute + int(seconds) * SECOND_US if minute >= 0 else minute
+        self.cache[text] = at_us
+        return at_us
+
+    def _read(self, text: str) -> int:
         try:
             at_us = parse_instant(text)
         except ValueError:
-            at_us = _CODES["unreadable"]
-        else:
-            reason = self.judge(at_us)
-            if reason:
-                at_us = _CODES[reason]
-        self.cache[text] = at_us
-        return at_us
+            return _CODES["unreadable"]
+        reason = self.judge(at_us)
+        return _CODES[reason] if reason else at_us
 
     def judge(self, at_us: int) -> str:
         """Return the name of the rule that rejects *at_us*, or nothing."""

@@ -149,3 +149,29 @@ def test_missing_volume_is_nothing_traded() -> None:
 def test_same_price_and_volume_in_another_second_is_no_duplicate() -> None:
     [minute], defects = _ticks(f"{D}09:15:01,100.0,0", f"{D}09:15:02,101.0,0", f"{D}09:15:03,100.0,0")
     assert (minute.prices, dict(defects.counts)) == ([100.0, 101.0, 100.0], {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2021-04-12 09:15:07",
+        "2021-04-12T09:15:59+05:30",
+        "2021-04-12 09:15:60",
+        "2021-04-12 09:15:0x",
+        "2021-04-12 09:15:07.250000",
+        "20210412 09:15:07",
+        "12-04-2021 09:15:07",
+        "1618199107",
+        "2021-04-10 09:15:07",
+        "2021-04-12 15:30:01",
+        "1970-01-01 05:30:00",
+        "2021-04-12",
+        "2021-04-12 03:45:07+00:00",
+    ],
+)
+def test_reading_by_the_minute_equals_reading_alone(text: str) -> None:
+    warmed = Instants(calendar)
+    for second in range(60):
+        warmed.read(f"{text[:17]}{second:02}{text[19:]}")
+    at_us = Instants(calendar)._read(text)
+    assert warmed.read(text) == Instants(calendar).read(text) == at_us
