@@ -24,15 +24,15 @@ setup: $(STAMP) ## Install everything into .venv (needs Python >= 3.11 and pip)
 
 # Warm starts stop here: make compares three dates and calls nothing.
 $(STAMP): pyproject.toml uv.lock | $(UV)
-	@$(UV) sync --frozen --python "$$(sh .ci/python $(PYTHON))"
+	@python="$$(sh .ci/python $(PYTHON))" || exit 2; $(UV) sync --frozen --python "$$python"
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q $(ROOMS)
 	@touch $@
 
 $(UV): .uv-bootstrap.txt
-	@python="$$(sh .ci/python $(PYTHON))" && \
+	@python="$$(sh .ci/python $(PYTHON))" || exit 2; \
 	"$$python" -m pip --version >/dev/null 2>&1 || \
-		{ echo "pip is missing for $(PYTHON). Install it (Debian: apt-get install python3-pip)." >&2; exit 2; }; \
-	"$$(sh .ci/python $(PYTHON))" -m pip install --quiet --upgrade --root-user-action ignore --require-hashes --only-binary :all: \
+		{ echo "pip is missing for $$python. Install it (Debian: apt-get install python3-pip)." >&2; exit 2; }; \
+	"$$python" -m pip install --quiet --upgrade --root-user-action ignore --require-hashes --only-binary :all: \
 		--target .uv --requirement .uv-bootstrap.txt
 	@touch $@
 
