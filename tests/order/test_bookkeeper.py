@@ -11,7 +11,7 @@ from order.desk import Received
 from order.orders import Changes, Order
 from shared.bus.codec import encode
 from shared.errors import ConfigurationError, StoreError
-from shared.models import Quote, Signal
+from shared.models import Disposition, Quote, Signal
 
 if TYPE_CHECKING:
     from tests.order.conftest import Room
@@ -354,6 +354,15 @@ def test_entry_provably_not_sent_goes_out_again_under_the_same_tag_while_valid(r
     assert remote.rows()[0].state == "SENDING"
 
 
+def test_entry_provably_not_sent_reserves_nothing_and_once_again_when_resent(remote: Room) -> None:
+    remote.books.answer(buy(remote), NotSent("no route"))
+    assert [book.entering for book in remote.books.desk._books.values()] == [0]
+    remote.later(1)
+    (second,) = remote.books.quotes("replay-1", [Quote("RELIANCE", 250_000, remote.at_us, 1000)])
+    remote.books.answer(second, Accepted("1"))
+    assert [book.entering for book in remote.books.desk._books.values()] == [10]
+
+
 def test_entry_provably_not_sent_expires(remote: Room) -> None:
     remote.books.answer(buy(remote), NotSent("no route"))
     remote.later(61)
@@ -369,6 +378,22 @@ def test_exit_that_meets_an_unknown_entry_waits_latched(remote: Room) -> None:
     assert (entry.state, exit_row.state, exit_row.purpose) == ("UNKNOWN", "NEW", "EXIT")
     assert remote.take(remote.received(remote.signal("BUY"))) == []
     assert remote.rows()[-1].rule.startswith("exit_pending")
+
+
+def test_latched_exit_waits_until_the_unknown_entry_is_settled(remote: Room) -> None:
+    order = buy(remote)
+    remote.books.answer(order, Unknown("time-out"))
+    remote.take(remote.received(remote.signal("SELL")))
+    remote.open()
+    remote.later(1)
+    remote.quote("2500")
+    assert remote.rows()[-1].state == "NEW"
+    remote.books.answer(order, Rejected("no margin"))
+    remote.quote("2500")
+    assert [row.state for row in remote.rows()] == ["REJECTED", "REFUSED"]
+    assert remote.rows()[-1].ended is Disposition.NOTHING_TO_EXIT
+    assert not remote.books.desk.at_work
+    assert remote.audit().clean
 
 
 def test_answer_after_a_failed_commit_finds_its_order(remote: Room, monkeypatch: pytest.MonkeyPatch) -> None:

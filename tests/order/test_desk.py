@@ -198,6 +198,29 @@ def test_exit_passes_by_rules_that_hold_back_entries(room: Room, kind: str, limi
     assert room.held() == 0
 
 
+def test_orders_within_a_second_are_counted_over_all_symbols(room: Room) -> None:
+    room.user(max_orders_second=2)
+    assert room.give("BUY")[0].state == "FILLED"
+    assert room.give("SELL")[0].state == "FILLED"
+    assert room.give("BUY", "TCS", "3000")[0].rule.startswith("orders_second")
+    room.later(1)
+    assert room.give("BUY", "TCS", "3000")[0].state == "FILLED"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_entry_at_work_counts_in_the_gross_exposure_until_it_is_gone(
+    make_room: Callable[..., Room], restart: bool
+) -> None:
+    room = make_room("realistic")
+    room.user(capital_inr=Decimal(50_000), max_gross=Decimal(1))
+    room.give("BUY")
+    if restart:
+        room.open()
+    assert room.give("BUY", "TCS", "3000")[0].rule.startswith("gross_exposure")
+    room.give("SELL")  # takes the entry back
+    assert room.give("BUY", "TCS", "3000")[0].state == "ACCEPTED"
+
+
 def test_exit_of_a_disabled_user_is_done(room: Room) -> None:
     stand(room, LONG)
     room.books.save_user(msgspec.structs.replace(room.books.users["u1"], enabled=False))
