@@ -326,6 +326,25 @@ def test_reversals_entry_that_waited_too_long_is_expired(
     assert (room.rows()[-1].ended, room.held()) == (Disposition.EXPIRED, 0)
 
 
+@pytest.mark.parametrize(("waited_s", "state"), [(59, "ACCEPTED"), (61, "EXPIRED")])
+@pytest.mark.parametrize("restart", [False, True])
+def test_reversals_entry_outside_a_replay_waits_by_the_wall(
+    make_room: Callable[..., Room], restart: bool, waited_s: int, state: str
+) -> None:
+    room = make_room("realistic")
+    room.user()
+    room.give("BUY", run="sim")
+    room.later(1)
+    room.quote("2500", run="sim")
+    room.later(1)
+    room.give("REVERSE", run="sim")
+    if restart:
+        room.open()
+    room.later(waited_s)
+    room.quote("2500", run="sim")
+    assert (room.rows()[-1].state, room.held(run="sim")) == (state, 0)
+
+
 def test_waiting_entry_filled_on_a_later_price_meets_no_further_one(room: Room) -> None:
     stand(room, LONG)
     room.ist("16:00")
