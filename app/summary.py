@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -126,10 +128,10 @@ def _print(found: dict[str, Any]) -> None:
         totals = (found["total_signals"], found["total_orders"], found["total_fills"])
         print("in all runs of this market: {} signals, {} orders, {} fills".format(*totals))
     ended = ", ".join(f"{n.lower().replace('_', ' ')} {count}" for n, count in found["dispositions"].items())
-    print(f"how signals ended for users: {ended or 'none yet'}")
+    _say(f"how signals ended for users: {ended or 'none yet'}")
     if "defects" in found:
         counted = ", ".join(f"{n.replace('_', ' ')} {count:,}" for n, count in found["defects"].items())
-        print(f"data rows {found['data_rows']:,}; rejected or repaired: {counted or 'none'}")
+        _say(f"data rows {found['data_rows']:,}; rejected or repaired: {counted or 'none'}")
     columns: list[Column[tuple[str, dict[str, Any]]]] = [
         Column("user", lambda row: row[0]),
         Column("open", lambda row: f"{row[1]['open']}", right=True),
@@ -144,3 +146,10 @@ def _print(found: dict[str, Any]) -> None:
     if sys.stdout.isatty():
         proof = f"\033[{'1;31' if bad else '32'}m{proof}\033[0m"
     print(proof)
+
+
+def _say(line: str) -> None:
+    """Print a line, broken between words where it is too long for a terminal."""
+    if sys.stdout.isatty():
+        line = textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent="  ")
+    print(line)
