@@ -207,7 +207,8 @@ class Room:
     def rows(self, signal_no: int = 0) -> list[Row]:
         """Return the stored orders of one signal, or of all."""
         found = self.query(
-            "SELECT user_no, leg, purpose, side, quantity, state, rule, filled, value_paise, placed_us FROM orders"
+            "SELECT user_no, leg, purpose, side, quantity, state, rule, filled, value_paise, placed_us"
+            " FROM orders"
             " WHERE ? IN (0, signal_no) ORDER BY signal_no, user_no, leg",
             signal_no,
         )

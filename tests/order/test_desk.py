@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from order.users import Limits, Sizing, SizingMethod, Terms
-from shared.models import Disposition, Product, Quote
+from shared.models import Disposition, Quote
 
 if TYPE_CHECKING:
     from tests.order.conftest import Room
 
-LONG, FLAT, SHORT = 10, 0, -10
+LONG, SHORT = 10, -10
 
 
 def stand(room: Room, position: int) -> None:
@@ -23,73 +23,6 @@ def stand(room: Room, position: int) -> None:
         room.give("ENTER_LONG" if position > 0 else "ENTER_SHORT")
     assert room.held() == position
     room.later(60)
-
-
-@pytest.mark.parametrize(
-    ("before", "kind", "after", "ended"),
-    [
-        (FLAT, "BUY", LONG, Disposition.ORDERED),
-        (FLAT, "SELL", SHORT, Disposition.ORDERED),
-        (FLAT, "ENTER_LONG", LONG, Disposition.ORDERED),
-        (FLAT, "ENTER_SHORT", SHORT, Disposition.ORDERED),
-        (FLAT, "EXIT_LONG", FLAT, Disposition.NOTHING_TO_EXIT),
-        (FLAT, "EXIT_SHORT", FLAT, Disposition.NOTHING_TO_EXIT),
-        (FLAT, "REVERSE", FLAT, Disposition.NOTHING_TO_EXIT),
-        (LONG, "BUY", LONG, Disposition.ALREADY_THERE),
-        (LONG, "ENTER_LONG", LONG, Disposition.ALREADY_THERE),
-        (LONG, "SELL", FLAT, Disposition.ORDERED),
-        (LONG, "EXIT_LONG", FLAT, Disposition.ORDERED),
-        (LONG, "EXIT_SHORT", LONG, Disposition.NOTHING_TO_EXIT),
-        (LONG, "ENTER_SHORT", LONG, Disposition.REFUSED),
-        (SHORT, "BUY", FLAT, Disposition.ORDERED),
-        (SHORT, "SELL", SHORT, Disposition.ALREADY_THERE),
-        (SHORT, "ENTER_SHORT", SHORT, Disposition.ALREADY_THERE),
-        (SHORT, "EXIT_SHORT", FLAT, Disposition.ORDERED),
-        (SHORT, "ENTER_LONG", SHORT, Disposition.REFUSED),
-    ],
-)
-def test_signal_read_against_position_ends_as_the_semantics_say(
-    room: Room, before: int, kind: str, after: int, ended: Disposition
-) -> None:
-    stand(room, before)
-    (row,) = room.give(kind)
-    assert (room.held(), row.ended) == (after, ended)
-    assert room.audit().clean
-
-
-@pytest.mark.parametrize("product", list(Product))
-def test_sell_when_flat_without_leave_to_short_exits_nothing(room: Room, product: Product) -> None:
-    room.user(allow_short=False, product=product)
-    assert room.give("SELL")[0].ended is Disposition.NOTHING_TO_EXIT
-
-
-@pytest.mark.parametrize("kind", ["ENTER_SHORT", "REVERSE"])
-def test_short_entry_without_leave_to_short_is_refused(room: Room, kind: str) -> None:
-    room.user(allow_short=False)
-    room.give("BUY")
-    if kind == "ENTER_SHORT":
-        room.give("EXIT_LONG")
-    row = room.give(kind)[-1]
-    assert (row.ended, row.rule.split(":")[0]) == (Disposition.REFUSED, "short_not_allowed")
-    assert room.held() == 0
-
-
-def test_short_entry_in_delivery_is_refused(room: Room) -> None:
-    room.user(product=Product.DELIVERY, allow_short=True)
-    assert room.give("ENTER_SHORT")[0].ended is Disposition.REFUSED
-
-
-def test_add_to_a_position_buys_more(room: Room) -> None:
-    stand(room, LONG)
-    (row,) = room.give("ENTER_LONG", add=True)
-    assert (row.ended, room.held()) == (Disposition.ORDERED, 20)
-
-
-def test_exit_after_add_sells_all(room: Room) -> None:
-    stand(room, LONG)
-    room.give("BUY", add=True)
-    room.give("SELL")
-    assert room.held() == 0
 
 
 def test_quantity_sized_to_nothing_is_too_small(room: Room) -> None:
@@ -132,54 +65,6 @@ def test_late_reversal_exits_and_does_not_enter(room: Room) -> None:
     assert (exit_row.ended, entry_row.ended, room.held()) == (Disposition.ORDERED, Disposition.EXPIRED, 0)
 
 
-def test_exit_with_the_session_closed_is_latched_and_goes_out_in_session(room: Room) -> None:
-    stand(room, LONG)
-    room.ist("16:00")
-    (row,) = room.give("SELL", price="2400")
-    assert (row.state, row.quantity, room.held()) == ("NEW", 10, 10)
-    room.later(60)
-    room.quote("2390")
-    assert room.held() == 10
-    room.later(17 * 3600 + 16 * 60)  # 09:17 of the next day
-    room.quote("2380")
-    assert room.held() == 0
-    assert room.rows()[-1].state == "FILLED"
-    assert room.audit().clean
-
-
-def test_latched_exit_once_filled_meets_no_further_price(room: Room) -> None:
-    stand(room, LONG)
-    room.ist("16:00")
-    room.give("SELL", price="2400")
-    room.later(17 * 3600 + 16 * 60)
-    room.quote("2380")
-    for _ in range(3):
-        room.later(60)
-        room.quote("2370")
-    assert room.held() == 0
-    assert not room.books.desk.at_work
-
-
-def test_latched_exit_survives_a_restart(room: Room) -> None:
-    stand(room, LONG)
-    room.ist("16:00")
-    room.give("SELL", price="2400")
-    room.open()
-    room.later(17 * 3600 + 16 * 60)
-    room.quote("2380")
-    assert room.held() == 0
-
-
-def test_second_exit_while_one_is_latched_is_already_there(room: Room) -> None:
-    stand(room, LONG)
-    room.ist("16:00")
-    room.give("SELL")
-    assert room.give("SELL")[0].ended is Disposition.ALREADY_THERE
-    room.later(17 * 3600 + 16 * 60)
-    room.quote("2500")
-    assert room.held() == 0
-
-
 def test_entry_outside_the_entry_session_is_refused_by_session(room: Room) -> None:
     room.user()
     room.ist("14:45")
@@ -196,29 +81,6 @@ def test_exit_passes_by_rules_that_hold_back_entries(room: Room, kind: str, limi
     room.books.save_user(msgspec.structs.replace(room.books.users["u1"], limits=limits))
     room.give(kind)
     assert room.held() == 0
-
-
-def test_orders_within_a_second_are_counted_over_all_symbols(room: Room) -> None:
-    room.user(max_orders_second=2)
-    assert room.give("BUY")[0].state == "FILLED"
-    assert room.give("SELL")[0].state == "FILLED"
-    assert room.give("BUY", "TCS", "3000")[0].rule.startswith("orders_second")
-    room.later(1)
-    assert room.give("BUY", "TCS", "3000")[0].state == "FILLED"
-
-
-@pytest.mark.parametrize("restart", [False, True])
-def test_entry_at_work_counts_in_the_gross_exposure_until_it_is_gone(
-    make_room: Callable[..., Room], restart: bool
-) -> None:
-    room = make_room("realistic")
-    room.user(capital_inr=Decimal(50_000), max_gross=Decimal(1))
-    room.give("BUY")
-    if restart:
-        room.open()
-    assert room.give("BUY", "TCS", "3000")[0].rule.startswith("gross_exposure")
-    room.give("SELL")  # takes the entry back
-    assert room.give("BUY", "TCS", "3000")[0].state == "ACCEPTED"
 
 
 def test_exit_of_a_disabled_user_is_done(room: Room) -> None:
@@ -274,119 +136,6 @@ def test_reversal_whose_entry_is_refused_stays_flat(room: Room) -> None:
     assert room.held() == 0
 
 
-def test_reversals_entry_waits_for_a_slow_exit_and_is_checked_anew(make_room: Callable[..., Room]) -> None:
-    room = make_room("realistic")
-    room.user()
-    room.give("BUY")
-    room.later(1)
-    room.quote("2500")
-    room.later(1)
-    room.give("REVERSE")
-    room.later(1)
-    room.quote("2500", volume=50)  # half of the exit
-    assert (room.held(), room.rows()[-1].state) == (5, "NEW")
-    room.later(1)
-    room.quote("2500", volume=50)  # the rest; the entry goes out now and meets its price later
-    assert (room.held(), room.rows()[-1].state) == (0, "ACCEPTED")
-    room.later(1)
-    room.quote("2500")
-    assert room.held() == SHORT
-    assert room.audit().clean
-
-
-def test_reversals_entry_is_refused_when_the_price_ran_away_meanwhile(make_room: Callable[..., Room]) -> None:
-    room = make_room("realistic")
-    room.user()
-    room.give("BUY")
-    room.later(1)
-    room.quote("2500")
-    room.later(1)
-    room.give("REVERSE")
-    room.later(1)
-    room.quote("2470")
-    assert room.rows()[-1].rule.startswith("deviation")
-    assert room.held() == 0
-
-
-@pytest.mark.parametrize("restart", [False, True])
-def test_reversals_entry_that_waited_too_long_is_expired(
-    make_room: Callable[..., Room], restart: bool
-) -> None:
-    room = make_room("realistic")
-    room.user()
-    room.give("BUY")
-    room.later(1)
-    room.quote("2500")
-    room.later(1)
-    room.give("REVERSE")
-    if restart:
-        room.open()
-    room.later(61)
-    room.quote("2500")
-    assert (room.rows()[-1].ended, room.held()) == (Disposition.EXPIRED, 0)
-
-
-@pytest.mark.parametrize(("waited_s", "state"), [(59, "ACCEPTED"), (61, "EXPIRED")])
-@pytest.mark.parametrize("restart", [False, True])
-def test_reversals_entry_outside_a_replay_waits_by_the_wall(
-    make_room: Callable[..., Room], restart: bool, waited_s: int, state: str
-) -> None:
-    room = make_room("realistic")
-    room.user()
-    room.give("BUY", run="sim")
-    room.later(1)
-    room.quote("2500", run="sim")
-    room.later(1)
-    room.give("REVERSE", run="sim")
-    if restart:
-        room.open()
-    room.later(waited_s)
-    room.quote("2500", run="sim")
-    assert (room.rows()[-1].state, room.held(run="sim")) == (state, 0)
-
-
-def test_waiting_entry_filled_on_a_later_price_meets_no_further_one(room: Room) -> None:
-    stand(room, LONG)
-    room.ist("16:00")
-    room.give("SELL")  # latched, so that a reversal has to wait for it
-    room.ist("10:30")
-    room.give("REVERSE")
-    assert room.rows()[-1].state == "NEW"
-    room.later(5)
-    room.quote("2500")
-    assert room.held() == SHORT
-    for _ in range(3):
-        room.later(20)
-        room.quote("2500")
-    assert room.held() == SHORT
-    assert not room.books.desk.at_work
-    assert room.audit().clean
-
-
-def test_exit_withdraws_the_entry_at_work_and_sells_what_it_bought(make_room: Callable[..., Room]) -> None:
-    room = make_room("realistic")
-    room.user()
-    room.give("BUY")
-    room.later(1)
-    room.quote("2500", volume=40)
-    assert room.held() == 4
-    (row,) = room.give("SELL")
-    entry = room.rows()[0]
-    assert (entry.state, entry.filled, entry.rule) == ("CANCELLED", 4, "an exit came first")
-    assert row.quantity == 4
-    room.later(1)
-    room.quote("2500")
-    assert room.held() == 0
-    assert room.audit().clean
-
-
-def test_entry_at_work_counts_as_already_there(make_room: Callable[..., Room]) -> None:
-    room = make_room("realistic")
-    room.user()
-    room.give("BUY")
-    assert room.give("BUY")[0].ended is Disposition.ALREADY_THERE
-
-
 def test_unknown_symbol_refuses_for_each_subscriber_and_loses_nothing(room: Room) -> None:
     room.user("u1")
     room.user("u2")
@@ -417,17 +166,6 @@ def test_books_of_two_markets_do_not_mix(room: Room) -> None:
     assert room.give("SELL", run="replay-2", strategy="s")[0].ended is Disposition.ORDERED
     assert (room.held(run="replay-1"), room.held(run="replay-2")) == (10, -10)
     room.quote("2500", run="replay-2")
-
-
-def test_order_at_work_meets_prices_of_its_own_market_only(make_room: Callable[..., Room]) -> None:
-    room = make_room("realistic")
-    room.user()
-    room.give("BUY", run="replay-1")
-    room.later(1)
-    room.quote("2500", run="replay-2")
-    assert room.held() == 0
-    room.quote("2500", run="replay-1")
-    assert room.held() == 10
 
 
 def test_each_subscriber_gets_one_order_and_nobody_else(room: Room) -> None:
