@@ -88,7 +88,7 @@ def _tradable(terms: OrderTerms, price_paise: int) -> bool:
 
 
 def _fill(terms: OrderTerms, quantity: int, quote_paise: int, at_us: int) -> VenueFill:
-    price = _price(terms.side is Side.BUY, quote_paise, terms.slippage_bps, terms.tick_paise, _is_wide(at_us))
+    price = _price(terms.side is Side.BUY, quote_paise, at_us, terms.slippage_bps, terms.tick_paise)
     if terms.order_type is OrderType.LIMIT:
         limit = terms.price_paise
         price = min(price, limit) if terms.side is Side.BUY else max(price, limit)
@@ -96,8 +96,8 @@ def _fill(terms: OrderTerms, quantity: int, quote_paise: int, at_us: int) -> Ven
 
 
 @lru_cache(maxsize=1024)
-def _price(buying: bool, quote_paise: int, slippage_bps: int, tick: int, wide: bool) -> int:
-    bps = slippage_bps * (2 if wide else 1)
+def _price(buying: bool, quote_paise: int, at_us: int, slippage_bps: int, tick: int) -> int:
+    bps = slippage_bps * (2 if _is_wide(at_us) else 1)
     # Rounded up to whole ticks, at least one: a fill is never better than the quote.
     slip = max(1, -(-quote_paise * bps // (10_000 * tick))) * tick
     return _up(quote_paise + slip, tick) if buying else max(tick, (quote_paise - slip) // tick * tick)

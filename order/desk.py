@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from broker.base import Accepted, NotSent, PlaceOutcome, Rejected
 from order.accounts import Account
 from order.books import Book
-from order.execution import Execution
+from order.execution import Execution, Seat
 from order.lifecycle import Event
 from order.orders import DIRECT_ENGINE, MANUAL, Order, Purpose
 from order.risk import Entry, Market, Refused, check_entry, check_market, exit_open
@@ -74,6 +74,24 @@ class DirectRequest:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One signal as all its users see it, judged once.
+
+    Attributes:
+        refused: What forbids entries to everybody, or None.
+        valid_until_us: Wall time after which an entry is too late.
+        exits_open: An exit can be sent now.
+    """
+
+    signal_no: int
+    signal: Signal
+    market: Market
+    refused: Refused | None
+    valid_until_us: int
+    exits_open: bool
+
+
 class Desk(Execution):
     """All state of the order side and every decision on it."""
 
@@ -89,7 +107,7 @@ class Desk(Execution):
         strategy_no = self.number("strategy", signal.strategy_id)
         # One name for each instrument, however it was spelled: the book must be the same.
         symbol_no = self.number("symbol", instrument.symbol if instrument else signal.symbol)
-        takers = [(user, user.subscriptions[signal.strategy_id]) for user in subscribers]
+        seats = self._seats(group, market_no, strategy_no, symbol_no, signal.strategy_id, subscribers)
         self.changes.inbox.append(
             (
                 signal_no,
@@ -101,22 +119,26 @@ class Desk(Execution):
                 market_no,
                 strategy_no,
                 symbol_no,
-                len(takers),
+                len(seats),
                 received.payload,
                 now_us,
             )
         )
         market = self._market(signal, now_us)
-        refused = check_market(market, self.calendar) if instrument else Refused("unknown_symbol", signal.symbol)
-        late = now_us > microseconds(signal.valid_until)
-        for user, terms in takers:
-            book = self.book((market_no, strategy_no, symbol_no, terms.product, user.user_no))
-            account = self.account(user, market_no)
+        case = _Case(
+            signal_no,
+            signal,
+            market,
+            check_market(market, self.calendar) if instrument else Refused("unknown_symbol", signal.symbol),
+            microseconds(signal.valid_until),
+            self._exits_open(market),
+        )
+        for account, book, terms in seats:
             if account.day < market.day:
                 account.open_day(market.day)
             if book.day < market.day:
                 book.open_day(market.day)
-            self._decide(signal_no, signal, market, account, book, terms, refused, late)
+            self._decide(case, account, book, terms)
         self.journal_moves(
             "signal",
             now_us,
@@ -236,36 +258,48 @@ class Desk(Execution):
             signal.run, signal.timeframe.endswith("d"), known, quote, reference, at_us, now_us, ist_day(at_us)
         )
 
-    def _decide(
+    def _seats(
         self,
-        signal_no: int,
-        signal: Signal,
-        market: Market,
-        account: Account,
-        book: Book,
-        terms: Terms,
-        refused: Refused | None,
-        late: bool,
-    ) -> None:
-        wish = read(signal, book, terms)
+        group: str,
+        market_no: int,
+        strategy_no: int,
+        symbol_no: int,
+        strategy_id: str,
+        subscribers: Iterable[User],
+    ) -> list[Seat]:
+        """Return account, book and terms of each subscriber; looked up once until a user changes."""
+        key = (group, market_no, strategy_no, symbol_no)
+        seats = self.seats.get(key)
+        if seats is None:
+            seats = self.seats[key] = []
+            for user in subscribers:
+                terms = user.subscriptions[strategy_id]
+                book = self.book((market_no, strategy_no, symbol_no, terms.product, user.user_no))
+                seats.append((self.account(user, market_no), book, terms))
+        return seats
+
+    def _exits_open(self, market: Market) -> bool:
+        at_us = market.now_us if market.run == "live" else market.at_us
+        return exit_open(market.run, at_us, market.daily, market.instrument, self.calendar)
+
+    def _decide(self, case: _Case, account: Account, book: Book, terms: Terms) -> None:
+        wish = read(case.signal, book, terms)
         if wish.nothing:
-            self._nothing(signal_no, signal, market, account, book, terms, wish.nothing)
+            self._nothing(case, account, book, terms, wish.nothing)
             return
         if wish.exit:
-            self._exit(signal_no, signal, market, account, book, terms)
+            self._exit(case, account, book, terms)
         if wish.enter is None:
             return
-        order = self._order(
-            signal_no, signal, market, account, book, terms, Purpose.ENTRY, wish.enter, 1 if wish.exit else 0
-        )
-        if late:
-            self.moved(order, Event.EXPIRE, market.now_us)
-        elif refused is not None:
-            self.refuse(order, refused, market.now_us)
+        order = self._order(case, account, book, terms, Purpose.ENTRY, wish.enter, 1 if wish.exit else 0)
+        if case.market.now_us > case.valid_until_us:
+            self.moved(order, Event.EXPIRE, case.market.now_us)
+        elif case.refused is not None:
+            self.refuse(order, case.refused, case.market.now_us)
         elif wish.exit and book.quantity:
             self.wait(order)  # a reversal's entry is checked anew once the exit is done
         else:
-            self._enter(order, market, account, signal.strategy_id, terms)
+            self._enter(order, case.market, account, case.signal.strategy_id, terms)
 
     def _enter(self, order: Order, market: Market, account: Account, strategy_id: str, terms: Terms) -> None:
         if order.side is Side.SELL and not (terms.allow_short and terms.product is Product.INTRADAY):
@@ -284,27 +318,23 @@ class Desk(Execution):
         order.book.target = Target.LONG if order.side is Side.BUY else Target.SHORT
         self.send(order, market.quote, market.now_us)
 
-    def _exit(
-        self, signal_no: int, signal: Signal, market: Market, account: Account, book: Book, terms: Terms
-    ) -> None:
+    def _exit(self, case: _Case, account: Account, book: Book, terms: Terms) -> None:
         side = Side.BUY if is_short(book) else Side.SELL
-        self.withdraw_entries(book, market.now_us)
+        self.withdraw_entries(book, case.market.now_us)
         book.target = Target.FLAT
         self.changes.books[book.key] = book
-        open_quantity = abs(book.quantity) - book.exiting
         if book.entering and not book.exiting:
             # An entry whose fate is not known: what has to be sold shows when it is settled.
-            self.wait(self._order(signal_no, signal, market, account, book, terms, Purpose.EXIT, side, 0))
+            self.wait(self._order(case, account, book, terms, Purpose.EXIT, side, 0))
             return
+        open_quantity = abs(book.quantity) - book.exiting
         if open_quantity <= 0:
-            nothing = "already_there" if book.exiting else "nothing_to_exit"
-            self._nothing(signal_no, signal, market, account, book, terms, nothing)
+            self._nothing(case, account, book, terms, "already_there" if book.exiting else "nothing_to_exit")
             return
-        order = self._order(signal_no, signal, market, account, book, terms, Purpose.EXIT, side, 0)
+        order = self._order(case, account, book, terms, Purpose.EXIT, side, 0)
         order.quantity = open_quantity
-        at_us = market.now_us if market.run == "live" else market.at_us
-        if exit_open(market.run, at_us, market.daily, market.instrument, self.calendar):
-            self.send(order, market.quote, market.now_us)
+        if case.exits_open:
+            self.send(order, case.market.quote, case.market.now_us)
         else:
             self._latch(order)
 
@@ -313,35 +343,18 @@ class Desk(Execution):
         order.book.exiting += order.quantity
         self.wait(order)
 
-    def _nothing(
-        self,
-        signal_no: int,
-        signal: Signal,
-        market: Market,
-        account: Account,
-        book: Book,
-        terms: Terms,
-        rule: str,
-    ) -> None:
-        side = Side.SELL if signal.signal_type in _SELLING else Side.BUY
-        order = self._order(signal_no, signal, market, account, book, terms, Purpose.ENTRY, side, 0)
-        self.refuse(order, Refused(rule), market.now_us)
+    def _nothing(self, case: _Case, account: Account, book: Book, terms: Terms, rule: str) -> None:
+        side = Side.SELL if case.signal.signal_type in _SELLING else Side.BUY
+        order = self._order(case, account, book, terms, Purpose.ENTRY, side, 0)
+        self.refuse(order, Refused(rule), case.market.now_us)
 
     def _order(
-        self,
-        signal_no: int,
-        signal: Signal,
-        market: Market,
-        account: Account,
-        book: Book,
-        terms: Terms,
-        purpose: Purpose,
-        side: Side,
-        leg: int,
+        self, case: _Case, account: Account, book: Book, terms: Terms, purpose: Purpose, side: Side, leg: int
     ) -> Order:
+        market = case.market
         order = Order(
-            signal_no,
-            signal.signal_id,
+            case.signal_no,
+            case.signal.signal_id,
             account,
             leg,
             book,
@@ -355,7 +368,7 @@ class Desk(Execution):
             market.reference_paise,
             market.at_us,
         )
-        order.valid_until_us = microseconds(signal.valid_until)
+        order.valid_until_us = case.valid_until_us
         return order
 
     def _check(self, market: Market, account: Account, order: Order, strategy_id: str) -> Refused | None:

@@ -17,7 +17,7 @@ from order.journal import Journal
 from order.lifecycle import FILLED_AT_ONCE, PLACED, Event
 from order.orders import Changes, Order, Purpose
 from order.risk import Refused
-from order.users import User
+from order.users import Terms, User
 from shared.calendar import Calendar
 from shared.clock import ist_day
 from shared.instruments import Instrument, Instruments
@@ -26,6 +26,10 @@ from shared.quotes import Quotes
 
 WITHDRAWN = "an exit came first"
 NIFTY50_BPS, DERIVATIVES_BPS, OTHER_BPS = 3, 6, 12
+
+
+Seat = tuple[Account, Book, Terms]
+"""Account, book and terms of one user who takes part in one strategy on one instrument."""
 
 
 class Execution:
@@ -37,6 +41,7 @@ class Execution:
             not depend on how far its quotes have run ahead.
         at_work: Orders that are not done, by (run, symbol), oldest first.
         changes: Rows that the next commit writes.
+        seats: Who takes part, by (group, market, strategy, symbol); looked up once until a user changes.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Execution:
         self.prices: dict[tuple[str, str], Quote] = {}
         self.at_work: dict[tuple[str, str], dict[int, Order]] = {}
         self.changes = Changes()
+        self.seats: dict[tuple[str, int, int, int], list[Seat]] = {}
         self.users: dict[int, User] = {}
         self.signal_no = 0
         self.venue_no = 0
@@ -117,6 +123,7 @@ class Execution:
     def know_user(self, user: User) -> None:
         """Take a user, new or changed; their positions and counts stay."""
         self.users[user.user_no] = user
+        self.seats.clear()
         for (user_no, _), account in self._accounts.items():
             if user_no == user.user_no:
                 account.become(user)
