@@ -168,7 +168,8 @@ def _first_cursors(database: Database, engine: str) -> dict[str, int]:
 def _venue(database: Database, found: Audit) -> None:
     sql = database.connection
     for number, count in sql.execute(
-        "SELECT venue_no, count(*) FROM orders WHERE venue_no IS NOT NULL GROUP BY venue_no HAVING count(*) > 1"
+        "SELECT venue_no, count(*) FROM orders WHERE venue_no IS NOT NULL"
+        " GROUP BY venue_no HAVING count(*) > 1"
     ):
         found.find("duplicate", int(count) - 1, f"venue order {number} stands on {count} orders")
     given = int(database.meta(VENUE_COUNTER) or 0)

@@ -159,7 +159,9 @@ class Bookkeeper:
             at_work = desk.at_work.get((order.run, order.instrument.symbol), {})
             current = next((known for known in at_work.values() if known.key() == order.key()), None)
             if current is None:
-                raise StoreError(f"An answer came for order {order.tag}, which is not at work.", remedy=_VERIFY)
+                raise StoreError(
+                    f"An answer came for order {order.tag}, which is not at work.", remedy=_VERIFY
+                )
             desk.answer(current, outcome, now_us)
 
         return self._commit(book)
@@ -220,7 +222,9 @@ class Bookkeeper:
             reason = f"signal_id {signal_id}: taken before with another content"
             self._bury(desk, group, item.engine, item.epoch, item.seq, Poison(reason, item.payload), now_us)
 
-    def _bury(self, desk: Desk, group: str, engine: str, epoch: str, seq: int, poison: Poison, now_us: int) -> None:
+    def _bury(
+        self, desk: Desk, group: str, engine: str, epoch: str, seq: int, poison: Poison, now_us: int
+    ) -> None:
         desk.changes.dead_letters.append((now_us, group, engine, epoch, seq, poison.reason, poison.raw))
         desk.changes.journal.append(
             desk.journal.entry(now_us, "dead_letter", [group, engine, epoch, seq, poison.reason])
@@ -286,7 +290,8 @@ def _same_wish(payload: bytes, signal: Signal) -> bool:
     """Whether two payloads of one id differ only in when the engine accepted them."""
     before = msgspec.json.decode(payload, type=Signal)
     return (
-        msgspec.structs.replace(before, accepted_at=signal.accepted_at, valid_until=signal.valid_until) == signal
+        msgspec.structs.replace(before, accepted_at=signal.accepted_at, valid_until=signal.valid_until)
+        == signal
     )
 
 
@@ -313,7 +318,11 @@ def _revived(desk: Desk, stored: StoredOrder) -> Order:
     )
     order.slice_no, order.attempt = int(row[3] or 0), int(row[4] or 0)
     order.state, order.rule = OrderState(str(row[11])), str(row[12])
-    order.filled, order.value_paise, order.charges_paise = int(row[13] or 0), int(row[14] or 0), int(row[15] or 0)
+    order.filled, order.value_paise, order.charges_paise = (
+        int(row[13] or 0),
+        int(row[14] or 0),
+        int(row[15] or 0),
+    )
     order.venue_no = None if row[16] is None else int(row[16])
     order.updated_us = int(row[18] or 0)
     if stored.payload.startswith(b'{"schema"'):

@@ -30,7 +30,15 @@ TIMEOUT_S = 10.0
 MAX_LINE_BYTES = 1_000_000
 _KINDS = {
     kind.__name__: kind
-    for kind in (TradingError, ConfigurationError, RefusedBySafety, LockHeld, StoreError, BusUnavailable, DataError)
+    for kind in (
+        TradingError,
+        ConfigurationError,
+        RefusedBySafety,
+        LockHeld,
+        StoreError,
+        BusUnavailable,
+        DataError,
+    )
 }
 
 Command = Callable[[dict[str, Any]], Awaitable[object]]
@@ -76,7 +84,9 @@ class ControlServer:
             command = self._commands[request["do"]]
             arguments = dict(request.get("with") or {})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            return {"error": {"kind": "ConfigurationError", "what": f"not a command: {error!r}", "remedy": ""}}
+            return {
+                "error": {"kind": "ConfigurationError", "what": f"not a command: {error!r}", "remedy": ""}
+            }
         try:
             return {"ok": await command(arguments)}
         except TradingError as error:

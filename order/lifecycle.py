@@ -56,7 +56,12 @@ _AT_VENUE = {
 _MAYBE_AT_VENUE = {**_AT_VENUE, Event.ACCEPT: S.ACCEPTED}
 
 TABLE: dict[S, dict[Event, S]] = {
-    S.NEW: {Event.CLAIM: S.SENDING, Event.REFUSE: S.REFUSED, Event.EXPIRE: S.EXPIRED, Event.WITHDRAW: S.CANCELLED},
+    S.NEW: {
+        Event.CLAIM: S.SENDING,
+        Event.REFUSE: S.REFUSED,
+        Event.EXPIRE: S.EXPIRED,
+        Event.WITHDRAW: S.CANCELLED,
+    },
     S.SENDING: {**_MAYBE_AT_VENUE, Event.NOT_SENT: S.NEW, Event.LOSE: S.UNKNOWN},
     S.UNKNOWN: {**_MAYBE_AT_VENUE, Event.CONFIRM_ABSENT: S.ABSENT, Event.NOT_SENT: S.NEW},
     S.ACCEPTED: _AT_VENUE,

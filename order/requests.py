@@ -25,7 +25,9 @@ MAX_QUANTITY = 10_000_000
 MAX_PRICE_INR = Decimal(10_000_000)
 
 
-def parse_direct(order: Mapping[str, object], users: Mapping[str, User], instruments: Instruments) -> DirectRequest:
+def parse_direct(
+    order: Mapping[str, object], users: Mapping[str, User], instruments: Instruments
+) -> DirectRequest:
     """Return *order* as a request.
 
     Args:

@@ -177,7 +177,9 @@ def deviation(entry: Entry) -> str | None:
     away = abs(quote.price_paise - entry.market.reference_paise)
     if away * 10_000 > entry.account.max_deviation_bps * entry.market.reference_paise:
         limit = entry.account.user.limits.max_deviation_percent
-        return f"{quote.price} is more than {limit} % from the reference {rupees(entry.market.reference_paise)}"
+        return (
+            f"{quote.price} is more than {limit} % from the reference {rupees(entry.market.reference_paise)}"
+        )
     return None
 
 

@@ -24,8 +24,8 @@ FILL_COUNTER = "fill_no"
 _VERIFY = "Run `trading verify` and restore the store from a copy."
 
 _ORDER_COLUMNS = (
-    "signal_no, user_no, leg, slice, attempt, purpose, side, product, order_type, quantity, price_paise, state,"
-    " rule, filled, value_paise, charges_paise, venue_no, placed_us, updated_us"
+    "signal_no, user_no, leg, slice, attempt, purpose, side, product, order_type, quantity, price_paise,"
+    " state, rule, filled, value_paise, charges_paise, venue_no, placed_us, updated_us"
 )
 
 
@@ -68,11 +68,15 @@ class SqliteOrderStore:
         loaded = Loaded()
         with self.database.snapshot() as sql:
             loaded.users = read_users(self.database)
-            loaded.names = [(int(n), str(k), str(v)) for n, k, v in sql.execute("SELECT no, kind, name FROM names")]
+            loaded.names = [
+                (int(n), str(k), str(v)) for n, k, v in sql.execute("SELECT no, kind, name FROM names")
+            ]
             loaded.books = [Book.from_row(tuple(row)) for row in sql.execute("SELECT * FROM books")]
             loaded.cursors = {
                 (str(group), str(engine)): (str(epoch), int(seq))
-                for group, engine, epoch, seq in sql.execute("SELECT group_name, engine, epoch, seq FROM cursors")
+                for group, engine, epoch, seq in sql.execute(
+                    "SELECT group_name, engine, epoch, seq FROM cursors"
+                )
             }
             loaded.signal_no = _number(sql.execute("SELECT max(signal_no) FROM inbox").fetchone())
             loaded.venue_no = int(self.database.meta(VENUE_COUNTER) or 0)
@@ -146,7 +150,9 @@ class SqliteOrderStore:
             (signal_no, user_no),
         )
         if row is None:
-            raise StoreError(f"{self.database.path}: signal {signal_no} has no order of user {user_no}.", remedy=_VERIFY)
+            raise StoreError(
+                f"{self.database.path}: signal {signal_no} has no order of user {user_no}.", remedy=_VERIFY
+            )
         return OrderState(str(row[0])), int(row[1]), int(row[2]), str(row[3])
 
     def save_user(self, user: User, journal_body: object, at_us: int, journal: Journal) -> None:
@@ -154,8 +160,10 @@ class SqliteOrderStore:
         entry = journal.entry(at_us, "user", journal_body)
         with self.database.transaction() as sql:
             sql.execute(
-                "INSERT INTO users (user_no, user_id, name, group_name, broker, enabled, profile, limits, created_us)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_no) DO UPDATE SET name = excluded.name,"
+                "INSERT INTO users"
+                " (user_no, user_id, name, group_name, broker, enabled, profile, limits, created_us)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (user_no) DO UPDATE SET name = excluded.name,"
                 " group_name = excluded.group_name, broker = excluded.broker, enabled = excluded.enabled,"
                 " profile = excluded.profile, limits = excluded.limits",
                 (
@@ -213,7 +221,8 @@ def read_users(database: Database) -> list[User]:
             subscriptions=subscriptions.get(int(row[0]), {}),
         )
         for row in sql.execute(
-            "SELECT user_no, user_id, name, group_name, broker, enabled, profile, limits FROM users ORDER BY user_no"
+            "SELECT user_no, user_id, name, group_name, broker, enabled, profile, limits"
+            " FROM users ORDER BY user_no"
         )
     ]
 

@@ -161,7 +161,8 @@ class Database:
     def set_meta(self, key: str, value: str) -> None:
         """Keep *value* under *key*; within the caller's transaction where there is one."""
         self.connection.execute(
-            "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            "INSERT INTO meta (key, value) VALUES (?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             (key, value),
         )
 
