@@ -168,7 +168,7 @@ def _locks(home: Path) -> Iterator[Finding]:
 
 
 def _is_locked(path: Path) -> bool:
-    """Tell whether somebody holds the lock; a shared try that is given back at once disturbs nobody."""
+    """Tell whether somebody holds the lock; the try is shared, so that two doctors do not see each other."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

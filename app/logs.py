@@ -14,6 +14,14 @@ MAX_BYTES = 10_000_000
 FILES_KEPT = 3
 
 
+class _Screen(logging.Handler):
+    """Writes to what standard error is at that moment: a live view takes it over while it is on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print *record*."""
+        print(self.format(record), file=sys.stderr)
+
+
 def configure_logs(settings: Settings, *, to_screen: bool) -> None:
     """Send structlog's events to `logs/trading.log`, warnings and worse to standard error, too.
 
@@ -23,7 +31,7 @@ def configure_logs(settings: Settings, *, to_screen: bool) -> None:
     """
     folder = settings.home / "logs"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -36,7 +44,7 @@ def configure_logs(settings: Settings, *, to_screen: bool) -> None:
             processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared
         )
     )
-    screen = logging.StreamHandler(sys.stderr)
+    screen = _Screen()
     screen.setLevel(logging.WARNING if to_screen else logging.ERROR)
     screen.setFormatter(
         structlog.stdlib.ProcessorFormatter(

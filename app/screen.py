@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sys
 import time
 from collections import deque
@@ -107,15 +108,20 @@ class Screen:
         _say_held(self._thrift.rest())
 
     def say_engine(self, engine: EngineSide) -> None:
-        """Print how an engine of its own ended."""
-        if not self._silent:
-            made, head = engine.engine.signal_count, engine.outbox.head
-            print(f"{made} signals in this run, {head} in the outbox, {engine.relay.sent} put on the bus.")
+        """Print how an engine of its own ended; as one JSON object where asked."""
+        made, head, sent = engine.engine.signal_count, engine.outbox.head, engine.relay.sent
+        if self._silent:
+            print(json.dumps({"run": engine.source.run, "signals": made, "outbox": head, "sent": sent}))
+        else:
+            print(f"{made} signals in this run, {head} in the outbox, {sent} put on the bus.")
 
     def say_orders(self, orders: OrderSide) -> None:
-        """Print how a subscriber of its own ended."""
-        if not self._silent:
-            print(f"{orders.subscriber.taken} signals taken. `trading verify` proves the books.")
+        """Print how a subscriber of its own ended; as one JSON object where asked."""
+        taken = orders.subscriber.taken
+        if self._silent:
+            print(json.dumps({"taken": taken}))
+        else:
+            print(f"{taken} signals taken. `trading verify` proves the books.")
 
     def _note(self, signal: Signal, seq: int) -> None:
         self._latest.append(signal)

@@ -65,6 +65,7 @@ def test_strategies_need_no_store(tmp_path: Path) -> None:
     row = json.loads(invoke("strategies", "--json", home=tmp_path / "none").stdout)
     assert row["strategy_id"] == "ma_crossover"
     assert row["parameters"]["long_window"] == 50
+    assert row["parameters"]["allow_short"] is False, "a default that the configuration does not name"
 
 
 def test_limit_and_user_choose_orders(traded: Path) -> None:

@@ -91,3 +91,17 @@ def test_stop_by_signal_closes_the_books_and_leaves_nothing_behind(
         # Readable once the process has ended.
         assert select.select([handle], [], [], STOP_WITHIN_S)[0], "the embedded server is still there"
         os.close(handle)
+
+
+def test_the_two_halves_apart_make_the_same_books(
+    tmp_path: Path, wave: Path, traded: Path, trading: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    home = tmp_path / "var"
+    engine = trading("engine", "--replay", str(wave), "--until-end", "--json", home=home)
+    made = json.loads(engine.stdout)
+    assert made["signals"] == made["outbox"] > 0
+    subscriber = trading("subscriber", "--for", "1", "--json", home=home)
+    assert json.loads(subscriber.stdout) == {"taken": made["signals"]}
+    apart, together = (json.loads(trading("verify", "--json", home=each).stdout) for each in (home, traded))
+    assert apart["intents"] == together["intents"]
+    assert (apart["pending"], apart["lost"]) == (0, 0)
