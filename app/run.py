@@ -124,24 +124,23 @@ def run_subscriber(group: str | None, for_s: float | None, as_json: bool) -> Non
 async def _both(settings: Settings, options: RunOptions) -> None:
     board = QuoteBoard()
     screen = Screen(as_json=options.as_json)
-    async with open_bus(settings) as bus:
-        async with open_orders(settings, bus, board) as orders:
-            summary = Summary(settings.home)
-            async with open_engine(settings, bus, options.feed, board) as engine:
-                await wait_ready(orders)
-                summary.begin(engine.source.run)
-                users = len(await orders.manager.users())
-                screen.start(_banner(settings, engine, options, users), engine, orders)
-                try:
-                    async with _stopping(options.for_s) as stop:
-                        await _drive(engine, options, stop)
-                        if options.until_end:
-                            await _drain(engine, orders, stop)
-                finally:
-                    screen.stop()
-                await engine.engine.stop_continuous_execution()
-                await engine.relay.wait_taken(engine.outbox.head, STOP_DRAIN_S)
-                defects, rows = _defects(engine.source)
+    async with open_bus(settings) as bus, open_orders(settings, bus, board) as orders:
+        summary = Summary(settings.home)
+        async with open_engine(settings, bus, options.feed, board) as engine:
+            await wait_ready(orders)
+            summary.begin(engine.source.run)
+            users = len(await orders.manager.users())
+            screen.start(_banner(settings, engine, options, users), engine, orders)
+            try:
+                async with _stopping(options.for_s) as stop:
+                    await _drive(engine, options, stop)
+                    if options.until_end:
+                        await _drain(engine, orders, stop)
+            finally:
+                screen.stop()
+            await engine.engine.stop_continuous_execution()
+            await engine.relay.wait_taken(engine.outbox.head, STOP_DRAIN_S)
+            defects, rows = _defects(engine.source)
     summary.show(options.as_json, board, defects, rows)
 
 

@@ -1,8 +1,8 @@
 """The paper venue: fills out of quotes, with the costs that real orders pay.
 
-`realistic`: latency 300 ms, half spread and slippage on each side, at most 10 % of the traded volume,
-a MARKET entry that has met a price gives up after 10 s, a LIMIT fills only when traded through. `instant`: full fill at
-once, slippage only; for tests, benches and the first demonstration.
+`realistic`: latency 300 ms, half spread and slippage on each side, at most 10 % of the traded volume, a
+MARKET entry that has met a price gives up after 10 s, a LIMIT fills only when traded through. `instant`:
+full fill at once, slippage only; for tests, benches and the first demonstration.
 
 All times are market time, so that a replay fills the same at any speed.
 """
@@ -75,7 +75,9 @@ def make(profile: str) -> PaperVenue:
         ConfigurationError: Unknown profile.
     """
     if profile not in PROFILES:
-        raise ConfigurationError(f"PAPER_PROFILE {profile!r} is unknown.", remedy=f"One of {', '.join(PROFILES)}.")
+        raise ConfigurationError(
+            f"PAPER_PROFILE {profile!r} is unknown.", remedy=f"One of {', '.join(PROFILES)}."
+        )
     return PaperVenue(profile)
 
 
@@ -110,4 +112,3 @@ def _up(price_paise: int, tick: int) -> int:
 def _is_wide(at_us: int) -> bool:
     minute = (at_us + IST_OFFSET_US) % DAY_US // _MINUTE_US
     return _OPENING[0] <= minute < _OPENING[1] or _CLOSING[0] <= minute < _CLOSING[1]
-

@@ -14,9 +14,10 @@ import msgspec
 
 from broker.base import PlaceOutcome, StoreVenue
 from order.charges import Charges
-from order.desk import Desk, DirectRequest, Received
+from order.desk import Desk, Received
 from order.lifecycle import Event
 from order.orders import Order, Purpose
+from order.requests import DirectRequest
 from order.store import OrderStore, StoredOrder
 from order.users import User
 from shared.bus.codec import Poison

@@ -16,6 +16,7 @@ from order.books import Book
 from order.execution import Execution, Seat
 from order.lifecycle import Event
 from order.orders import DIRECT_ENGINE, MANUAL, Order, Purpose
+from order.requests import DirectRequest
 from order.risk import Entry, Market, Refused, check_entry, check_market, exit_open
 from order.users import Terms, User, shares
 from order.wish import is_short, read
@@ -51,26 +52,6 @@ class Received:
     epoch: str
     seq: int
     signal: Signal
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DirectRequest:
-    """An order given by hand or by a program, already checked for form.
-
-    Attributes:
-        price_paise: The limit of a LIMIT order, the reference of a MARKET order; 0 where none was given.
-    """
-
-    client_order_id: str
-    signal_id: str
-    user: User
-    symbol: str
-    side: Side
-    order_type: OrderType
-    product: Product
-    quantity: int
-    price_paise: int
     payload: bytes
 
 
@@ -212,7 +193,9 @@ class Desk(Execution):
         else:
             self._latch(order)
         seen = _seen(quote)
-        self.journal_moves("direct", now_us, [signal_no, DIRECT_ENGINE, "", signal_no, request.signal_id, seen])
+        self.journal_moves(
+            "direct", now_us, [signal_no, DIRECT_ENGINE, "", signal_no, request.signal_id, seen]
+        )
         return order
 
     def quotes(self, run: str, batch: Iterable[Quote], now_us: int) -> None:
@@ -303,7 +286,9 @@ class Desk(Execution):
 
     def _enter(self, order: Order, market: Market, account: Account, strategy_id: str, terms: Terms) -> None:
         if order.side is Side.SELL and not (terms.allow_short and terms.product is Product.INTRADAY):
-            self.refuse(order, Refused("short_not_allowed", "the terms of this strategy are long only"), market.now_us)
+            self.refuse(
+                order, Refused("short_not_allowed", "the terms of this strategy are long only"), market.now_us
+            )
             return
         price = market.quote.price_paise if market.quote else market.reference_paise
         order.quantity = shares(terms.sizing, terms, account.user.limits, price)
@@ -407,7 +392,14 @@ class Desk(Execution):
             strategy_id = self.name_of(order.book.key[1])
             terms = order.user.subscriptions.get(strategy_id)
             market = Market(
-                order.run, daily, order.instrument, quote, order.price_paise, quote.at_us, now_us, ist_day(quote.at_us)
+                order.run,
+                daily,
+                order.instrument,
+                quote,
+                order.price_paise,
+                quote.at_us,
+                now_us,
+                ist_day(quote.at_us),
             )
             refused = check_market(market, self.calendar)
             if terms is None:
@@ -429,7 +421,9 @@ class Desk(Execution):
             order.quantity = abs(book.quantity) - book.exiting
             if order.quantity <= 0:
                 order.quantity = 0
-                self.refuse(order, Refused("nothing_to_exit", "the entry that it waited for bought nothing"), now_us)
+                self.refuse(
+                    order, Refused("nothing_to_exit", "the entry that it waited for bought nothing"), now_us
+                )
                 return
         else:
             book.exiting -= order.quantity
@@ -443,7 +437,9 @@ _SELLING = frozenset({SignalType.SELL, SignalType.EXIT_LONG, SignalType.ENTER_SH
 
 def _placeholder(symbol: str) -> Instrument:
     """Stands for an instrument that nobody knows; every entry in it is refused by name."""
-    return Instrument(symbol, symbol, "", 5, 1, None, "EQ", closing_auction=False, nifty50=False, derivatives=False)
+    return Instrument(
+        symbol, symbol, "", 5, 1, None, "EQ", closing_auction=False, nifty50=False, derivatives=False
+    )
 
 
 def _seen(quote: Quote | None) -> list[int]:

@@ -331,4 +331,3 @@ def _slippage_bps(instrument: Instrument) -> int:
     if instrument.nifty50:
         return NIFTY50_BPS
     return DERIVATIVES_BPS if instrument.derivatives else OTHER_BPS
-

@@ -261,7 +261,9 @@ class OrderManager:
                     f"The books in {self.home} are kept by {who}.",
                     remedy="Stop it, or use another state folder (TRADING_HOME).",
                 )
-            raise ConfigurationError("The order manager is not open.", remedy="Call `await initialize()` first.")
+            raise ConfigurationError(
+                "The order manager is not open.", remedy="Call `await initialize()` first."
+            )
         return self._open
 
     def _open_books(self) -> Bookkeeper:
@@ -331,7 +333,9 @@ class OrderManager:
 
 def _result(direct: Direct) -> OrderResult:
     average = rupees(direct.value_paise) / direct.filled if direct.filled else Decimal(0)
-    message = direct.rule or ("filled on paper" if direct.state is OrderState.FILLED else direct.state.value.lower())
+    message = direct.rule or (
+        "filled on paper" if direct.state is OrderState.FILLED else direct.state.value.lower()
+    )
     if direct.repeated:
         message += " (repeated request: nothing new was sent)"
     return OrderResult(

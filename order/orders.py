@@ -239,4 +239,6 @@ class Changes:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.inbox or self.orders or self.cursors or self.dead_letters or self.journal or self.books)
+        return not (
+            self.inbox or self.orders or self.cursors or self.dead_letters or self.journal or self.books
+        )

@@ -168,8 +168,9 @@ class Reader:
             where += " AND o.state != 'REFUSED'"
         for row in list(
             self._sql.execute(
-                "SELECT o.signal_no, o.user_no, leg, slice, attempt, purpose, side, product, order_type, quantity,"
-                " price_paise, state, rule, filled, value_paise, charges_paise, venue_no, placed_us, updated_us,"
+                "SELECT o.signal_no, o.user_no, leg, slice, attempt, purpose, side, product, order_type,"
+                " quantity, price_paise, state, rule, filled, value_paise, charges_paise, venue_no,"
+                " placed_us, updated_us,"
                 " signal_id, market_no, strategy_no, symbol_no FROM orders o JOIN inbox USING (signal_no)"
                 f" WHERE {where} ORDER BY o.signal_no DESC, o.user_no DESC, leg DESC LIMIT ?",
                 (*values, limit),
@@ -183,7 +184,8 @@ class Reader:
         for row in list(
             self._sql.execute(
                 "SELECT o.signal_no, o.user_no, leg, slice, attempt, side, f.quantity, f.price_paise,"
-                " f.charges_paise, at_us, quote_paise, quote_at_us, signal_id, market_no, strategy_no, symbol_no"
+                " f.charges_paise, at_us, quote_paise, quote_at_us, signal_id, market_no, strategy_no,"
+                " symbol_no"
                 " FROM fills f JOIN orders o USING (signal_no, user_no, leg, slice, attempt)"
                 f" JOIN inbox USING (signal_no) WHERE {where} ORDER BY fill_no DESC LIMIT ?",
                 (*values, limit),
@@ -191,7 +193,9 @@ class Reader:
         ):
             user = self._users[int(row[1])]
             yield FillView(
-                order_id=order_tag(user.broker, user.user_id, str(row[12]), int(row[2]), int(row[3]), int(row[4])),
+                order_id=order_tag(
+                    user.broker, user.user_id, str(row[12]), int(row[2]), int(row[3]), int(row[4])
+                ),
                 user_id=user.user_id,
                 strategy_id=self._names[int(row[14])],
                 market=self._names[int(row[13])],
@@ -219,7 +223,18 @@ class Reader:
             "SELECT market_no, strategy_no, symbol_no, product, user_no, target, quantity, cost_paise,"
             " realised_paise, charges_paise FROM books ORDER BY user_no, strategy_no, symbol_no"
         )
-        for market_no, strategy_no, symbol_no, product, user_no, target, quantity, cost, realised, charges in rows:
+        for (
+            market_no,
+            strategy_no,
+            symbol_no,
+            product,
+            user_no,
+            target,
+            quantity,
+            cost,
+            realised,
+            charges,
+        ) in rows:
             user, market = self._users[int(user_no)], self._names[int(market_no)]
             if (user_id and user.user_id != user_id) or (run and market != run):
                 continue
@@ -272,7 +287,8 @@ class Reader:
     def _dispositions(self, signal_no: int) -> dict[str, int]:
         return _tally(
             self._sql.execute(
-                "SELECT state, rule, count(*) FROM orders WHERE signal_no = ? GROUP BY state, rule", (signal_no,)
+                "SELECT state, rule, count(*) FROM orders WHERE signal_no = ? GROUP BY state, rule",
+                (signal_no,),
             )
         )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
 
-from order.desk import DirectRequest
 from order.users import User
 from shared.errors import ConfigurationError
 from shared.ids import direct_id, new_client_order_id
@@ -23,6 +23,26 @@ _KNOWN = {"user_id", "symbol", "side", "order_type", "quantity", "price", "produ
 _CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 MAX_QUANTITY = 10_000_000
 MAX_PRICE_INR = Decimal(10_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectRequest:
+    """An order given by hand or by a program, already checked for form.
+
+    Attributes:
+        price_paise: The limit of a LIMIT order, the reference of a MARKET order; 0 where none was given.
+    """
+
+    client_order_id: str
+    signal_id: str
+    user: User
+    symbol: str
+    side: Side
+    order_type: OrderType
+    product: Product
+    quantity: int
+    price_paise: int
+    payload: bytes
 
 
 def parse_direct(

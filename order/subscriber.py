@@ -181,7 +181,9 @@ class SignalSubscriber:
             await reader.announce_cursor(found.cursor)
             self.ready.set()
         elif isinstance(found, Gap):
-            self._alarm(f"signal {found.expected} is missing on the bus (found {found.found}); asked for repair")
+            self._alarm(
+                f"signal {found.expected} is missing on the bus (found {found.found}); asked for repair"
+            )
             await reader.request_repair("gap", cursor)
             return False
         elif isinstance(found, BadSignature):
@@ -212,5 +214,7 @@ class SignalSubscriber:
 
     def _opened(self) -> tuple[OrderManager, Bus]:
         if self._manager is None or self._bus is None:
-            raise BusUnavailable("The subscriber is not open.", remedy="Call `await initialize(order_manager)` first.")
+            raise BusUnavailable(
+                "The subscriber is not open.", remedy="Call `await initialize(order_manager)` first."
+            )
         return self._manager, self._bus

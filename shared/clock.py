@@ -8,7 +8,6 @@ from typing import Protocol
 
 from shared.models import instant
 
-
 IST_OFFSET_US = 19_800_000_000
 """Indian Standard Time is UTC + 5:30, without summer time, in microseconds."""
 

@@ -71,7 +71,9 @@ def _address(value: object, schemes: tuple[str, str], plain: str) -> str:
     if parts.scheme not in schemes or not parts.hostname:
         raise ValueError(f"is not an address that starts with {schemes[0]}:// or {schemes[1]}://.")
     if parts.scheme == plain and parts.hostname not in LOOPBACK:
-        raise ValueError(f"would send credentials in the clear. {plain}:// is for loopback: use {schemes[0]}://.")
+        raise ValueError(
+            f"would send credentials in the clear. {plain}:// is for loopback: use {schemes[0]}://."
+        )
     return text
 
 

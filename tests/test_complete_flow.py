@@ -94,9 +94,7 @@ async def story(home: Path) -> None:
     }
     result = await order_manager.execute_order(order)
     again = await order_manager.execute_order(order)
-    say(
-        f"     {result.status}: {result.filled_quantity} RELIANCE at ₹{result.average_price} ({result.order_id})"
-    )
+    say(f"     {result.status}: {result.filled_quantity} at ₹{result.average_price} ({result.order_id})")
     assert result.status is OrderState.FILLED
     assert result.filled_quantity == 100
     assert abs(result.average_price - Decimal(2500)) < Decimal(5)
@@ -137,9 +135,7 @@ def show_books(home: Path) -> None:
     with contextlib.closing(Reader(home)) as reader:
         for row in reader.positions():
             say(f"     {row.user_id} {row.strategy_id:<13} {row.symbol:<9} {row.quantity:>5}  net ₹{row.net}")
-    say(
-        f"The books add up: {audit.signals} signals, {audit.intents} intents, {audit.fills} fills, nothing lost."
-    )
+    say(f"The books add up: {audit.signals} signals, {audit.intents} intents, {audit.fills} fills.")
 
 
 @contextlib.asynccontextmanager

@@ -97,7 +97,6 @@ class Scene:
 @contextlib.asynccontextmanager
 async def scene(home: Path, users: int) -> AsyncIterator[Scene]:
     """Open both sides in *home* for so many users."""
-    home.mkdir(parents=True)
     bus = await Bus.open(home)
     clock = SystemClock()
     outbox = await Outbox.open(home, "paper", clock)

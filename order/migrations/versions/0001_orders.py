@@ -130,7 +130,11 @@ def _trading() -> None:
     # Partial: only what is at work is indexed, so a filled order costs it nothing.
     at_work = "state IN ('NEW','SENDING','UNKNOWN','ACCEPTED','PARTIALLY_FILLED','REVIEW')"
     op.create_index(
-        "orders_at_work", "orders", ["state"], sqlite_where=sa.text(at_work), postgresql_where=sa.text(at_work)
+        "orders_at_work",
+        "orders",
+        ["state"],
+        sqlite_where=sa.text(at_work),
+        postgresql_where=sa.text(at_work),
     )
     op.create_table(
         "fills",
