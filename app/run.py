@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,11 @@ def run_subscriber(group: str | None, for_s: float | None, as_json: bool) -> Non
 async def _both(settings: Settings, options: RunOptions) -> None:
     board = QuoteBoard()
     screen = Screen(as_json=options.as_json)
-    async with open_bus(settings) as bus, open_orders(settings, bus, board) as orders:
+    async with (
+        _stopping() as stop,
+        open_bus(settings) as bus,
+        open_orders(settings, bus, board) as orders,
+    ):
         summary = Summary(settings.home)
         async with open_engine(settings, bus, options.feed, board) as engine:
             await wait_ready(orders)
@@ -132,7 +136,7 @@ async def _both(settings: Settings, options: RunOptions) -> None:
             users = len(await orders.manager.users())
             screen.start(_banner(settings, engine, options, users), engine, orders)
             try:
-                async with _stopping(options.for_s) as stop:
+                with _timed(stop, options.for_s):
                     await _drive(engine, options, stop)
                     if options.until_end:
                         await _drain(engine, orders, stop)
@@ -156,10 +160,14 @@ def _defects(source: MarketDataSource) -> tuple[Mapping[str, int] | None, int]:
 async def _engine_only(settings: Settings, options: RunOptions) -> None:
     board = QuoteBoard()
     screen = Screen(as_json=options.as_json)
-    async with open_bus(settings) as bus, open_engine(settings, bus, options.feed, board) as engine:
+    async with (
+        _stopping() as stop,
+        open_bus(settings) as bus,
+        open_engine(settings, bus, options.feed, board) as engine,
+    ):
         screen.start(_banner(settings, engine, options, None), engine, None)
         try:
-            async with _stopping(options.for_s) as stop:
+            with _timed(stop, options.for_s):
                 await _drive(engine, options, stop)
         finally:
             screen.stop()
@@ -170,13 +178,17 @@ async def _engine_only(settings: Settings, options: RunOptions) -> None:
 async def _orders_only(settings: Settings, group: str | None, for_s: float | None, as_json: bool) -> None:
     board = QuoteBoard()
     screen = Screen(as_json=as_json)
-    async with open_bus(settings) as bus, open_orders(settings, bus, board, group, alone=True) as orders:
+    async with (
+        _stopping() as stop,
+        open_bus(settings) as bus,
+        open_orders(settings, bus, board, group, alone=True) as orders,
+    ):
         users = len(await orders.manager.users())
         whom = group or "all groups"
         where = f"PAPER ({settings.paper_profile})  subscriber of {whom}, {users} users, {settings.home}"
         screen.start(where, None, orders)
         try:
-            async with _stopping(for_s) as stop:
+            with _timed(stop, for_s):
                 await stop.wait()
         finally:
             screen.stop()
@@ -218,20 +230,28 @@ async def _drain(engine: EngineSide, orders: OrderSide, stop: asyncio.Event) -> 
 
 
 @contextlib.asynccontextmanager
-async def _stopping(for_s: float | None) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that SIGTERM, Ctrl-C or the end of *for_s* sets."""
+async def _stopping() -> AsyncIterator[asyncio.Event]:
+    """Yield an event that SIGTERM or Ctrl-C sets, from before anything is open until all is closed."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    timer = loop.call_later(for_s, stop.set) if for_s is not None else None
     try:
         yield stop
     finally:
-        if timer is not None:
-            timer.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _timed(stop: asyncio.Event, for_s: float | None) -> Iterator[None]:
+    """Set *stop* after *for_s* seconds; None: never."""
+    timer = asyncio.get_running_loop().call_later(for_s, stop.set) if for_s is not None else None
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def _start(as_json: bool) -> Settings:
