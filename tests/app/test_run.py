@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,3 +106,34 @@ def test_the_two_halves_apart_make_the_same_books(
     apart, together = (json.loads(trading("verify", "--json", home=each).stdout) for each in (home, traded))
     assert apart["intents"] == together["intents"]
     assert (apart["pending"], apart["lost"]) == (0, 0)
+
+
+STOPPED_WHILE_STARTING = """
+import os, signal, sys
+import app.run
+
+opened = app.run.open_orders
+
+def open_orders(*arguments, **more):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return opened(*arguments, **more)
+
+app.run.open_orders = open_orders
+sys.argv = ["trading", "run", "--json"]
+from app.cli import main
+main()
+"""
+
+
+def test_stop_while_starting_closes_what_is_open(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_WHILE_STARTING],
+        env={**os.environ, "TRADING_HOME": str(tmp_path / "var")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["lost"] == 0
