@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,6 @@ class Verdict:
         print(said)
 
 
-
 def verify_home(home: Path) -> Verdict:
     """Audit the stores of a state folder.
 
@@ -51,18 +51,11 @@ def verify_home(home: Path) -> Verdict:
     Raises:
         StoreError: There is no order store, or a store cannot be read.
     """
-    orders = Database.open_reader(home / FILE_NAME, SCHEMA)
-    try:
-        if (home / DATABASE_FILE).exists():
-            engine = Database.open_reader(home / DATABASE_FILE, OUTBOX_SCHEMA)
-        else:
+    with closing(Database.open_reader(home / FILE_NAME, SCHEMA)) as orders:
+        if not (home / DATABASE_FILE).exists():
             return Verdict(audit(orders, "main", "", []))
-        try:
+        with closing(Database.open_reader(home / DATABASE_FILE, OUTBOX_SCHEMA)) as engine:
             return Verdict(_audit(orders, engine))
-        finally:
-            engine.close()
-    finally:
-        orders.close()
 
 
 def _audit(orders: Database, engine: Database) -> Audit:
