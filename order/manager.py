@@ -160,6 +160,10 @@ class OrderManager:
     async def take(self, group: str, items: Sequence[Received | Unreadable]) -> None:
         """Take signals from the bus for *group*: one durable transaction, every user's intent in it."""
         opened = self._here()
+        if self._pending:
+            # Prices that came first go first: what a replay fills must not depend on its speed.
+            batch, self._pending = self._pending, []
+            self._dispatch(await opened.thread.run(opened.books.quotes, self.board.run, batch))
         sends = await opened.thread.run(opened.books.take, group, items)
         self._dispatch(sends)
 

@@ -19,7 +19,7 @@ from order.manager import OrderManager
 from shared.bus.client import Bus
 from shared.bus.codec import Poison, encode
 from shared.bus.pointer import NOWHERE, Cursor
-from shared.bus.quotes import listen_quotes
+from shared.bus.quotes import QuoteListener
 from shared.bus.signing import SignalKey, load_signal_key
 from shared.bus.stream import BadSignature, Entries, Gap, NewEpoch, SignalReader
 from shared.errors import BusUnavailable, StoreError
@@ -70,6 +70,7 @@ class SignalSubscriber:
         self.ready = asyncio.Event()
         self._group = group
         self._quotes_from_bus = quotes_from_bus
+        self._quotes: QuoteListener | None = None
         self._bus = bus
         self._owns_bus = bus is None
         self._manager: OrderManager | None = None
@@ -106,7 +107,8 @@ class SignalSubscriber:
         for group, reader in self._readers.items():
             self._tasks.append(loop.create_task(self._listen(manager, bus, group, reader)))
         if self._quotes_from_bus:
-            self._tasks.append(loop.create_task(listen_quotes(bus, self.engine, self._key(), manager.board)))
+            self._quotes = QuoteListener(bus, self.engine, self._key(), manager.board)
+            self._tasks.append(loop.create_task(self._quotes.run()))
 
     async def wait(self) -> None:
         """Return when listening ends; errors that end it are raised here."""
@@ -167,6 +169,8 @@ class SignalSubscriber:
         found = await reader.read(cursor, count=BATCH)
         if isinstance(found, Entries):
             items = [self._item(cursor.epoch, entry.seq, entry.item) for entry in found.entries]
+            if self._quotes is not None and any(_is_replayed(item) for item in items):
+                await self._quotes.catch_up()
             await manager.take(group, items)
             last = items[-1].seq
             self.taken += len(items)
@@ -218,3 +222,8 @@ class SignalSubscriber:
                 "The subscriber is not open.", remedy="Call `await initialize(order_manager)` first."
             )
         return self._manager, self._bus
+
+
+def _is_replayed(item: Received | Unreadable) -> bool:
+    """Whether outcomes must not depend on how fast the market runs: its prices come before the signal."""
+    return isinstance(item, Received) and item.signal.run.startswith("replay")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+from typing import NoReturn
 
 import msgspec
 
@@ -15,6 +17,7 @@ from shared.quotes import QuoteBoard
 
 MAX_BATCH_BYTES = 4_000_000
 RECONNECT_S = 0.5
+CATCH_UP_S = 0.5
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -57,22 +60,55 @@ async def publish_quotes(bus: Bus, engine: str, key: SignalKey, prices: Prices) 
         await bus.redis.publish(Names(engine).quotes, encode_quotes(prices, engine, key))
 
 
-async def listen_quotes(bus: Bus, engine: str, key: SignalKey, board: QuoteBoard) -> None:
-    """Put what is published onto *board* until cancelled; a lost connection is made again.
+class QuoteListener:
+    """Puts what an engine publishes onto a board.
 
     What is unsigned, broken or signed with another key is dropped without a word: quotes come many
     times a second, and one that is missing shows as its age.
     """
 
-    def take(message: bytes) -> None:
-        prices = decode_quotes(message, engine, key)
+    def __init__(self, bus: Bus, engine: str, key: SignalKey, board: QuoteBoard) -> None:
+        self._bus = bus
+        self._engine = engine
+        self._key = key
+        self._board = board
+        self._marks: dict[bytes, asyncio.Event] = {}
+
+    async def run(self) -> NoReturn:
+        """Listen until cancelled; a lost connection is made again."""
+        while True:
+            try:
+                await self._bus.listen(Names(self._engine).quotes, self._take)
+            except BusUnavailable:
+                await asyncio.sleep(RECONNECT_S)
+
+    async def catch_up(self) -> None:
+        """Return once what was published before is on the board, or after `CATCH_UP_S`.
+
+        Signals and quotes come over two connections. A mark of our own, sent behind the quotes,
+        comes back behind them.
+
+        Raises:
+            BusUnavailable: Redis cannot be spoken to.
+        """
+        mark = secrets.token_bytes(8)
+        heard = self._marks[mark] = asyncio.Event()
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                with self._bus.speaking():
+                    await self._bus.redis.publish(Names(self._engine).quotes, mark)
+                await heard.wait()
+        except TimeoutError:
+            return
+        finally:
+            del self._marks[mark]
+
+    def _take(self, message: bytes) -> None:
+        if message in self._marks:
+            self._marks[message].set()
+            return
+        prices = decode_quotes(message, self._engine, self._key)
         if prices is not None and prices.quotes:
             # Without its market a price is worth nothing: orders at work belong to one.
-            board.run = prices.run
-            board.update(prices.quotes)
-
-    while True:
-        try:
-            await bus.listen(Names(engine).quotes, take)
-        except BusUnavailable:
-            await asyncio.sleep(RECONNECT_S)
+            self._board.run = prices.run
+            self._board.update(prices.quotes)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from shared.bus.client import Bus
-from shared.bus.quotes import Prices, decode_quotes, encode_quotes, listen_quotes, publish_quotes
+from shared.bus.quotes import Prices, QuoteListener, decode_quotes, encode_quotes, publish_quotes
 from shared.bus.signing import SignalKey
 from shared.models import Quote
 from shared.quotes import QuoteBoard
@@ -32,12 +32,29 @@ def test_unsigned_foreign_and_broken_batches_are_dropped() -> None:
 async def test_published_quotes_reach_the_board(bus: Bus) -> None:
     board, arrived = QuoteBoard(), asyncio.Event()
     board.listen(lambda _batch: arrived.set())
-    task = asyncio.create_task(listen_quotes(bus, "main", KEY, board))
+    task = asyncio.create_task(QuoteListener(bus, "main", KEY, board).run())
     async with asyncio.timeout(5):
         while not arrived.is_set():
             await publish_quotes(bus, "main", KEY, Prices("sim", [TCS]))
             await asyncio.sleep(0.01)
     assert board.latest("TCS") == TCS
     assert board.run == "sim"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_catching_up_puts_all_that_was_published_before_on_the_board(bus: Bus) -> None:
+    board, arrived = QuoteBoard(), asyncio.Event()
+    board.listen(lambda _batch: arrived.set())
+    listener = QuoteListener(bus, "main", KEY, board)
+    task = asyncio.create_task(listener.run())
+    async with asyncio.timeout(5):
+        while not arrived.is_set():
+            await publish_quotes(bus, "main", KEY, Prices("sim", [TCS]))
+            await asyncio.sleep(0.01)
+        for price in range(1, 50):
+            await publish_quotes(bus, "main", KEY, Prices("sim", [Quote("TCS", price, price)]))
+            await listener.catch_up()
+            assert board.latest("TCS") == Quote("TCS", price, price)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
