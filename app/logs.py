@@ -52,6 +52,8 @@ def configure_logs(settings: Settings, *, to_screen: bool) -> None:
             foreign_pre_chain=shared,
         )
     )
+    # A log file on a full disk must not answer each line with a traceback; the screen has the line.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers = [file, screen]
     root.setLevel(settings.log_level)

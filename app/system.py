@@ -17,7 +17,7 @@ from order.subscriber import SignalSubscriber
 from shared.bus.client import Bus
 from shared.bus.signing import load_signal_key
 from shared.clock import SystemClock
-from shared.errors import ConfigurationError, RefusedBySafety
+from shared.errors import ConfigurationError, RefusedBySafety, StoreError
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
 from strategy.config import load_configs
@@ -186,4 +186,6 @@ async def _replay(outbox: Outbox, feed: Feed) -> MarketDataSource:
 async def _save_marks(outbox: Outbox, board: QuoteBoard) -> None:
     while True:
         await asyncio.sleep(SAVE_MARKS_EVERY_S)
-        await save_marks(outbox, board)
+        # Marks are for the listings: a full disk is told by who has signals to keep.
+        with contextlib.suppress(StoreError):
+            await save_marks(outbox, board)

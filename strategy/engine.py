@@ -86,6 +86,7 @@ class StrategyEngine:
         self._task: asyncio.Task[None] | None = None
         self._publisher: Publisher | None = None
         self._noted_session = 0
+        self._trouble = ""
         self._listeners: list[Listener] = []
 
     async def initialize(self) -> None:
@@ -325,9 +326,14 @@ class StrategyEngine:
         try:
             await step
         except (StoreError, BusUnavailable) as error:
-            log.error(
-                "signals wait", waiting=len(self._opened()[2].waiting), why=error.what, remedy=error.remedy
-            )
+            if error.what != self._trouble:  # said once per outage, not once per try
+                self._trouble = error.what
+                waiting = len(self._opened()[2].waiting)
+                log.error("signals wait", waiting=waiting, why=error.what, remedy=error.remedy)
+        else:
+            if self._trouble:
+                self._trouble = ""
+                log.warning("signals flow again")
 
     async def _pause(self, seconds: float) -> None:
         if seconds <= 0.0:
