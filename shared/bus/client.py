@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +14,7 @@ from shared.errors import BusUnavailable, ConfigurationError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.asyncio.connection import AbstractConnection
 
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 2.0
@@ -37,6 +38,13 @@ class Bus:
         self.redis = redis
         self.url = url
         self._server = server
+        self._lines: list[Line] = []
+
+    def line(self) -> Line:
+        """Return a connection of its own, made on first use, closed with the bus."""
+        line = Line(self.redis.connection_pool.make_connection())
+        self._lines.append(line)
+        return line
 
     @classmethod
     async def open(cls, home: Path, redis_url: str | None = None) -> Bus:
@@ -129,10 +137,52 @@ class Bus:
     async def close(self) -> None:
         """Close the connections and give up the share in the embedded server."""
         try:
+            for line in self._lines:
+                await line.close()
             await self.redis.aclose()
         finally:
             if self._server is not None:
                 self._server.close()
+
+
+class Line:
+    """One connection for one caller that asks again and again: each signal's way goes over two of them.
+
+    The pool's checks and the client's wrappers cost a third of a paced round trip (0.55 against
+    0.35 ms). Wrap calls in `with bus.speaking():`; after an error the next call connects anew.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+
+    async def ask(self, *words: str | bytes | int) -> Any:
+        """Send one command and return the reply as the protocol has it (RESP3)."""
+        from redis.exceptions import ResponseError
+
+        try:
+            await self._connection.send_command(*words, check_health=False)
+            return await self._connection.read_response()
+        except ResponseError:
+            raise  # an answer like any other: the connection is in step
+        except BaseException:
+            # An answer may still be on its way; it must never be taken for the next one's.
+            await self._connection.disconnect(nowait=True)
+            raise
+
+    async def run_script(
+        self, script: str, digest: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]
+    ) -> Any:
+        """Run a script by its SHA-1 *digest*; a server that does not know it is given its text."""
+        from redis.exceptions import NoScriptError
+
+        try:
+            return await self.ask("EVALSHA", digest, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await self.ask("EVAL", script, len(keys), *keys, *arguments)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._connection.disconnect(nowait=True)
 
 
 def _pass_on_cancel(task: asyncio.Task[Any] | None, cancels: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 APPEND = """
 -- KEYS: pointer, stream.
 -- ARGV: epoch, first seq, digest before it, channel, then per entry: digest, payload, signature.
@@ -70,3 +72,6 @@ local pointer, pointer_kind = hash(KEYS[1]), redis.call('TYPE', KEYS[1])['ok']
 if pointer_kind ~= 'hash' and pointer_kind ~= 'none' then pointer = {'type', pointer_kind} end
 return {pointer, last, hash(KEYS[3]), hash(KEYS[4])}
 """
+
+APPEND_SHA1 = hashlib.sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
+"""Redis knows scripts by this."""

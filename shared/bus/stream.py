@@ -78,7 +78,7 @@ class StreamWriter:
         self.names = Names(engine)
         self._bus = bus
         self._key = key
-        self._append = bus.redis.register_script(scripts.APPEND)
+        self._line = bus.line()
         self._look = bus.redis.register_script(scripts.LOOK)
 
     async def append(self, epoch: str, before: str, rows: Sequence[Row]) -> str | None:
@@ -95,7 +95,9 @@ class StreamWriter:
             signature = sign_entry(self._key, self.names.engine, epoch, row.seq, row.payload)
             arguments += (row.digest, row.payload, signature)
         with self._bus.speaking():
-            reply = await self._append(keys=[self.names.pointer, self.names.stream(epoch)], args=arguments)
+            reply = await self._line.run_script(
+                scripts.APPEND, scripts.APPEND_SHA1, (self.names.pointer, self.names.stream(epoch)), arguments
+            )
         if reply[0] == b"OK":
             return None
         return " ".join(
@@ -201,6 +203,7 @@ class SignalReader:
         self.group = group
         self.names = Names(engine)
         self._bus = bus
+        self._line = bus.line()
         self._key = key
         self._paused_at: Cursor | None = None
 
@@ -276,15 +279,16 @@ class SignalReader:
             fields: Any = await self._bus.redis.hgetall(self.names.pointer)
         return parse_pointer(fields, self.names.engine, self._key)
 
-    async def _xread(self, after: Cursor, block_ms: int, count: int) -> list[Any]:
+    async def _xread(
+        self, after: Cursor, block_ms: int, count: int
+    ) -> list[tuple[bytes, dict[bytes, bytes] | None]]:
         stream = self.names.stream(after.epoch)
         with self._bus.speaking():
-            reply: Any = await self._bus.redis.xread(
-                {stream: f"{after.seq}-0"}, count=count, block=block_ms or None
-            )
-        # RESP3: a dict, stream → list of batches.
-        batches = reply.get(stream.encode(), []) if reply else []
-        return [entry for batch in batches for entry in batch]
+            wait: tuple[str | int, ...] = ("BLOCK", block_ms) if block_ms else ()
+            reply = await self._line.ask("XREAD", "COUNT", count, *wait, "STREAMS", stream, f"{after.seq}-0")
+        # RESP3: a map, stream → entries of id and flat fields.
+        found = reply.get(stream.encode(), []) if reply else []
+        return [(entry_id, None if flat is None else _pairs(flat)) for entry_id, flat in found]
 
 
 def check_entries(
