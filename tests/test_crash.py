@@ -48,6 +48,8 @@ WAIT_S = 30.0
 GONE_S = 3.0
 POLL_S = 0.01
 MIN_SIGNALS = 60
+MAX_ALARMS = 3
+"""One from the engine, the relay and the subscriber each."""
 
 
 @dataclass
@@ -150,6 +152,7 @@ class Undisturbed:
     signals: int
     intents: int
     ids: frozenset[str]
+    fills: frozenset[str]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +176,7 @@ def undisturbed(minutes: list[Path]) -> Iterator[Undisturbed]:
         assert home.start("run", *home.replay("max")).wait(WAIT_S) == 0
         found = home.verify()
         assert found["signals"] >= MIN_SIGNALS
-        yield Undisturbed(found["signals"], found["intents"], ids_of(home))
+        yield Undisturbed(found["signals"], found["intents"], ids_of(home), fills_of(home))
 
 
 @pytest.fixture
@@ -201,6 +204,8 @@ def home_of(data: list[Path]) -> Iterator[Home]:
         for process in home.running:
             process.kill()
             process.wait()
+        log = home.path / "logs" / "trading.log"
+        print(log.read_text() if log.exists() else "no log")  # shown where the test fails
         wait_for(lambda: not home.servers(), "the embedded server is gone", GONE_S)
         shutil.rmtree(home.path)
 
@@ -236,6 +241,11 @@ def wait_for(is_so: Callable[[], bool], what: str, timeout_s: float = WAIT_S) ->
 def ids_of(home: Home) -> frozenset[str]:
     """Return the ids of all signals taken in."""
     return frozenset(line["signal_id"] for line in home.ask("signals", "--json", "-n", "100000"))
+
+
+def fills_of(home: Home) -> frozenset[str]:
+    """Return all fills, each with its order, price, time and quote."""
+    return frozenset(json.dumps(line, sort_keys=True) for line in home.ask("fills", "--json", "-n", "100000"))
 
 
 def same(home: Home, undisturbed: Undisturbed) -> None:
@@ -279,6 +289,14 @@ def test_kills_of_everything_in_any_order_lose_and_double_nothing(
             subscriber = home.subscriber()
     assert engine.wait(WAIT_S) == 0
     same(home, undisturbed)
+    home.stop()
+
+
+def test_two_processes_at_another_speed_fill_what_one_fills(home: Home, undisturbed: Undisturbed) -> None:
+    home.subscriber()
+    assert home.engine().wait(WAIT_S) == 0
+    same(home, undisturbed)
+    assert fills_of(home) == undisturbed.fills
     home.stop()
 
 
@@ -374,6 +392,7 @@ def test_full_disk_stops_both_sides_and_room_lets_them_go_on(home: Home, undistu
     alarm = home.path / "logs" / "trading.log"
     wait_for(lambda: "signals wait" in alarm.read_text(), "an alarm", 8.0)
     assert home.progress() < undisturbed.signals
+    assert alarm.read_text().count('"signals wait') <= MAX_ALARMS
     resource.prlimit(run.pid, resource.RLIMIT_FSIZE, unlimited)
     assert run.wait(WAIT_S) == 0
     same(home, undisturbed)
