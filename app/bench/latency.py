@@ -12,7 +12,7 @@ from app.bench.figures import Figure, single, timing
 from app.bench.scene import fdatasync_ms, hop_ms, scene
 
 LIMITS_MS = {1: 3.0, 100: 6.0, 1000: 30.0}
-PAUSE_S = 0.03
+PAUSE_S = 0.005
 WARM_UP = 10
 BURST_SIGNALS, BURST_USERS, BURST_LIMIT_MS = 300, 100, 1500.0
 TAKE_TIMEOUT_S = 60.0

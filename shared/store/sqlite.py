@@ -17,8 +17,12 @@ import apsw
 
 from shared.errors import RefusedBySafety, StoreError
 
-CHECKPOINT_PAGES = 4000
-"""Pages (4 KiB) in the WAL after which a checkpoint is due; about 16 MB."""
+CHECKPOINT_PAGES = 1500
+"""Pages (4 KiB) in the WAL after which a checkpoint is due; about 6 MB."""
+
+WAL_ROOM_BYTES = 6 << 20
+"""The WAL is made this long when a store is opened: a commit that need not lengthen the file is a tenth
+of a millisecond faster, for its fsync has no metadata to write."""
 
 BUSY_TIMEOUT_MS = 5000
 MINIMUM_SQLITE = (3, 51, 3)
@@ -72,6 +76,7 @@ class Database:
             connection.execute("PRAGMA cache_size=-65536")
         database = cls(path, connection)
         database._assert_durable()
+        database._make_wal_room()
         connection.set_wal_hook(database._note_wal)
         database._claim_environment(environment)
         return database
@@ -173,6 +178,16 @@ class Database:
     def _note_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
+
+    def _make_wal_room(self) -> None:
+        run = self.connection.execute
+        # Room is a comfort: a disk that has none is told of by the first transaction that needs it.
+        with _translated(self.path), contextlib.suppress(apsw.FullError, apsw.IOError):
+            run("CREATE TABLE IF NOT EXISTS wal_room (bytes BLOB)")
+            with contextlib.suppress(apsw.FullError, apsw.IOError):
+                run("INSERT INTO wal_room VALUES (zeroblob(?))", (WAL_ROOM_BYTES,))
+            run("DROP TABLE wal_room")
+            run("PRAGMA wal_checkpoint(RESTART)")
 
     def _assert_durable(self) -> None:
         mode = self.connection.execute("PRAGMA journal_mode").fetchone()
