@@ -132,6 +132,7 @@ async def _both(settings: Settings, options: RunOptions) -> None:
         summary = Summary(settings.home)
         async with open_engine(settings, bus, options.feed, board) as engine:
             await wait_ready(orders)
+            orders.subscriber.on_end(stop.set)
             summary.begin(engine.source.run)
             users = len(await orders.manager.users())
             screen.start(_banner(settings, engine, options, users), engine, orders)
@@ -183,6 +184,7 @@ async def _orders_only(settings: Settings, group: str | None, for_s: float | Non
         open_bus(settings) as bus,
         open_orders(settings, bus, board, group, alone=True) as orders,
     ):
+        orders.subscriber.on_end(stop.set)
         users = len(await orders.manager.users())
         whom = group or "all groups"
         where = f"PAPER ({settings.paper_profile})  subscriber of {whom}, {users} users, {settings.home}"

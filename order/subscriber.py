@@ -134,6 +134,11 @@ class SignalSubscriber:
             await self._bus.close()
             self._bus = None
 
+    def on_end(self, listener: Callable[[], None]) -> None:
+        """Call *listener* when listening ends, also by an error; `stop_listening` raises that error."""
+        for task in self._tasks:
+            task.add_done_callback(lambda _: listener())
+
     def on_taken(self, listener: Callable[[str, int], None]) -> None:
         """Call *listener* with group and seq after each commit."""
         self._on_taken.append(listener)

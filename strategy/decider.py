@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -115,6 +115,11 @@ class Decider:
         for feeds in self._feeds.values():
             for feed in feeds:
                 feed.decided_us = checkpoints.get(feed.key, 0)
+
+    def decided_us(self, symbols: Container[str]) -> int:
+        """Return the market time up to which everything on *symbols* was decided before this start."""
+        known = (feeds for (symbol, _), feeds in self._feeds.items() if symbol in symbols)
+        return min((feed.decided_us for feeds in known for feed in feeds), default=0)
 
     def warm_up(self, history: Callable[[str, str, int], Sequence[Bar]]) -> None:
         """Feed each strategy what came before, without deciding anything.

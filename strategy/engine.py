@@ -263,9 +263,13 @@ class StrategyEngine:
             speed: None: as fast as signals are taken.
             until_end: Return when the data is through; otherwise stay until `stop_continuous_execution`.
         """
-        self.source.pace(speed)
+        source = self.source
         self._idle.clear()
         try:
+            # What an earlier run has decided only warms up: nobody should wait for it again.
+            decided_us = self._opened()[1].decided_us(source.symbols)
+            await self._keep_going(self._pump(min(decided_us, source.now_us())))
+            source.pace(speed)
             await self._go_through(speed, until_end)
             await self._flush()
         finally:

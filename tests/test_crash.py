@@ -62,15 +62,12 @@ class Home:
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def command(self, *arguments: str) -> list[str]:
-        """Return how `trading` is called here."""
         return [str(Path(sys.executable).with_name("trading")), *arguments]
 
     def variables(self) -> dict[str, str]:
-        """Return the environment of a process in this state folder."""
         return {**os.environ, **self.environment, "TRADING_HOME": str(self.path), "LOG_LEVEL": "INFO"}
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a command in the background."""
         process = subprocess.Popen(
             self.command(*arguments),
             cwd=PROJECT,
@@ -83,19 +80,15 @@ class Home:
         return process
 
     def engine(self, speed: str = PACE) -> subprocess.Popen[bytes]:
-        """Start the engine's half on the recorded minutes."""
         return self.start("engine", *self.replay(speed))
 
     def subscriber(self) -> subprocess.Popen[bytes]:
-        """Start the order half."""
         return self.start("subscriber", "--json")
 
     def replay(self, speed: str) -> list[str]:
-        """Return the options of the replay."""
         return ["--replay", *map(str, self.data), "--speed", speed, "--until-end", "--json"]
 
     def ask(self, *arguments: str) -> list[dict[str, Any]]:
-        """Run a command to its end and return its lines."""
         done = subprocess.run(
             self.command(*arguments), cwd=PROJECT, env=self.variables(), capture_output=True, timeout=WAIT_S
         )
@@ -103,11 +96,9 @@ class Home:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def verify(self) -> dict[str, Any]:
-        """Return the proof of the books."""
         return self.ask("verify", "--json")[0]
 
     def servers(self) -> list[int]:
-        """Return the pids of the embedded server and its watcher, as far as they run."""
         try:
             words = (self.path / "valkey" / "valkey.pid").read_text().split()
         except OSError:
@@ -115,11 +106,9 @@ class Home:
         return [int(word) for word in words if is_running(int(word))]
 
     def progress(self) -> int:
-        """Return how many signals the engine has accepted so far."""
         return _count(self.path / "engine.db", OUTBOX_SCHEMA, "SELECT coalesce(max(seq), 0) FROM outbox")
 
     def taken(self) -> int:
-        """Return how many signals the order side has taken so far."""
         return _count(self.path / "orders.db", ORDERS_SCHEMA, "SELECT count(*) FROM inbox")
 
     def settled(self) -> dict[str, Any]:

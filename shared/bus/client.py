@@ -42,7 +42,8 @@ class Bus:
 
     def line(self) -> Line:
         """Return a connection of its own, made on first use, closed with the bus."""
-        line = Line(self.redis.connection_pool.make_connection())
+        pool: Any = self.redis.connection_pool  # untyped in the library
+        line = Line(pool.make_connection())
         self._lines.append(line)
         return line
 

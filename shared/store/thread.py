@@ -60,7 +60,7 @@ class OwnedThread:
             call, future = job
             try:
                 result, error = call(), None
-            except BaseException as raised:
+            except BaseException as raised:  # noqa: BLE001 - whatever it is, it belongs to the caller
                 result, error = None, raised
             # A loop that is gone has nobody left to tell.
             with contextlib.suppress(RuntimeError):

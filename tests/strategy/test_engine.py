@@ -111,6 +111,21 @@ async def test_second_replay_adds_nothing_and_again_is_a_new_run(
     assert len(set(outbox.ids)) == 2 * made
 
 
+async def test_restarted_replay_does_not_pace_through_what_it_has_decided(
+    outbox: MemoryOutbox, files: list[Path]
+) -> None:
+    first = await _engine(outbox, files)
+    made = list(await first.run_all_strategies())
+    await first.close()
+    clock = ManualClock()
+    second = await _engine(outbox, files, clock=clock)
+    # At one session second a second nothing would be due for hours: the clock stands still.
+    await asyncio.wait_for(second.run_source(speed=1.0, until_end=True), 10)
+    assert second.bars_decided > 0
+    assert outbox.signals == made
+    await second.close()
+
+
 async def test_crash_at_any_commit_ends_with_the_same_signals(
     files: list[Path], outbox: MemoryOutbox
 ) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -32,18 +33,11 @@ NOW = utc_now(SystemClock())
 
 
 def make_signal(number: int) -> Signal:
-    return Signal(
-        signal_id=signal_id("sim", "s", "TCS", "1m", number, 0),
-        run="sim",
-        strategy_id="s",
-        symbol="TCS",
-        timeframe="1m",
-        signal_type=SignalType.BUY,
-        price=Decimal("100.05"),
-        bar_close=NOW,
-        accepted_at=NOW,
-        valid_until=NOW + timedelta(seconds=60),
-    )
+    name = signal_id("sim", "s", "TCS", "1m", number, 0)
+    until = NOW + timedelta(seconds=60)
+    what: dict[str, Any] = {"signal_id": name, "run": "sim", "strategy_id": "s", "symbol": "TCS", "timeframe": "1m"}
+    when: dict[str, Any] = {"bar_close": NOW, "accepted_at": NOW, "valid_until": until}
+    return Signal(**what, **when, signal_type=SignalType.BUY, price=Decimal("100.05"))
 
 
 @pytest.fixture(autouse=True)
@@ -267,7 +261,7 @@ async def test_deleted_entry_and_stolen_pointer_are_mended(system: System) -> No
     await system.group.start()
     await system.all_taken()
     forged = Pointer("theirs", 1, True, 99, "x").fields("main", SignalKey(b"other"))
-    await system.bus.redis.hset("signals:main", mapping=forged)
+    await system.bus.redis.hset("signals:main", mapping=dict(forged))  # type: ignore[arg-type]  # dict is invariant
     await system.emit(2)
     await system.all_taken()
     await system.bus.redis.set("signals:main", "text")

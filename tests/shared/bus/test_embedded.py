@@ -181,6 +181,6 @@ def test_short_path_stays_in_the_state_folder(tmp_path: Path) -> None:
 
 
 async def test_missing_binary_says_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(BusUnavailable, match="REDIS_URL"):
         await EmbeddedServer.start(home)

@@ -232,7 +232,7 @@ async def test_pointer_of_a_stranger_is_not_followed(
     writer: StreamWriter, bus: Bus, reader: SignalReader
 ) -> None:
     foreign = Pointer("theirs", 1, True, 9, "").fields("main", SignalKey(b"other"))
-    await bus.redis.hset("signals:main", mapping=foreign)
+    await bus.redis.hset("signals:main", mapping=dict(foreign))  # type: ignore[arg-type]  # dict is invariant
     assert await reader.read(Cursor(EPOCH, 0), 0) == BadSignature(0)
 
 

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 
 from order.schema import SCHEMA as ORDERS
 from shared.errors import RefusedBySafety, StoreError
-from shared.store.sqlite import Database, Schema
+from shared.store.sqlite import WAL_ROOM_BYTES, Database, Schema
 from strategy.outbox import SCHEMA as SIGNALS
 
 
@@ -126,8 +126,27 @@ def test_grown_wal_is_folded_into_the_file(database: Database, monkeypatch: pyte
     wal = database.path.with_name("orders.db-wal")
     before = database.path.stat().st_size
     with database.transaction():
-        for number in range(2000):
+        for number in range(20_000):
             database.set_meta(f"key {number}", "x" * 500)
-    assert wal.stat().st_size > 500_000
+    assert wal.stat().st_size > 10_000_000
     database.checkpoint_if_due()
-    assert database.path.stat().st_size > before + 500_000
+    assert database.path.stat().st_size > before + 4_000_000
+
+
+def test_wal_has_room_at_the_start_and_a_commit_does_not_lengthen_it(database: Database) -> None:
+    wal = database.path.with_name("orders.db-wal")
+    before = wal.stat().st_size
+    assert before >= WAL_ROOM_BYTES
+    with database.transaction():
+        database.set_meta("key", "x" * 50_000)
+    assert wal.stat().st_size == before
+
+
+def test_wal_room_left_by_a_killed_start_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    first = Database.open_writer(path, ORDERS, "paper")
+    first.connection.execute("CREATE TABLE wal_room (bytes BLOB)")
+    first.close()
+    again = Database.open_writer(path, ORDERS, "paper")
+    assert again.row("SELECT 1 FROM sqlite_schema WHERE name = 'wal_room'") is None
+    again.close()
