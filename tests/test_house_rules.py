@@ -25,7 +25,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("app/cli.py", "one_reader_of_the_environment"): "sets a switch of pydantic before it is imported",
     ("app/bench/idle.py", "one_reader_of_the_environment"): "hands the environment on to a child",
     ("app/bench/scene.py", "one_reader_of_the_environment"): "hands the environment on to a child",
-    ("shared/store/thread.py", "narrow_excepts"): "whatever a call raises belongs to its caller, on another thread",
+    ("shared/store/thread.py", "narrow_excepts"): "what a call raises belongs to its caller elsewhere",
     ("tests/test_crash.py", "no_print_in_rooms"): "seed and log, shown where a test fails",
     ("tests/shared/bus/test_embedded.py", "no_sleeping_in_tests"): "shows that something does not happen",
     ("tests/strategy/test_relay.py", "no_sleeping_in_tests"): "shows that something does not happen",
