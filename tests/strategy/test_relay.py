@@ -35,10 +35,9 @@ NOW = utc_now(SystemClock())
 def make_signal(number: int) -> Signal:
     name = signal_id("sim", "s", "TCS", "1m", number, 0)
     until = NOW + timedelta(seconds=60)
-    what: dict[str, Any] = {"signal_id": name, "run": "sim", "strategy_id": "s", "symbol": "TCS"}
-    what["timeframe"] = "1m"
-    when: dict[str, Any] = {"bar_close": NOW, "accepted_at": NOW, "valid_until": until}
-    return Signal(**what, **when, signal_type=SignalType.BUY, price=Decimal("100.05"))
+    when: dict[str, Any] = {"timeframe": "1m", "bar_close": NOW, "accepted_at": NOW, "valid_until": until}
+    what: dict[str, Any] = {"strategy_id": "s", "symbol": "TCS", "signal_type": SignalType.BUY}
+    return Signal(signal_id=name, run="sim", **what, **when, price=Decimal("100.05"))
 
 
 @pytest.fixture(autouse=True)
