@@ -167,10 +167,10 @@ class OrderManager:
         sends = await opened.thread.run(opened.books.take, group, items)
         self._dispatch(sends)
 
-    async def after_answer(self) -> None:
-        """Do what is due on the store but must delay no answer."""
+    async def after_answer(self, *, idle: bool = False) -> None:
+        """Do what is due on the store but must delay no answer; more of it when nothing waits."""
         opened = self._here()
-        await opened.thread.run(opened.books.store.after_answer)
+        await opened.thread.run(opened.books.store.after_answer, idle=idle)
 
     def cursor(self, group: str, engine: str) -> tuple[str, int]:
         """Return (epoch, seq) up to which *group* has taken the signals of *engine*."""

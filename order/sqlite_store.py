@@ -190,9 +190,9 @@ class SqliteOrderStore:
                 (entry.writer, entry.no, entry.at_us, entry.kind, entry.body, entry.digest),
             )
 
-    def after_answer(self) -> None:
+    def after_answer(self, *, idle: bool) -> None:
         """Fold the WAL into the file when it has grown."""
-        self.database.checkpoint_if_due()
+        self.database.checkpoint_if_due(idle=idle)
 
     def close(self) -> None:
         """Close the file."""

@@ -73,8 +73,8 @@ class OrderStore(Protocol):
         """Write a user with subscriptions (new, or in place of the stored one) and journal it."""
         ...
 
-    def after_answer(self) -> None:
-        """Do what is due but must not delay an answer (checkpoint)."""
+    def after_answer(self, *, idle: bool) -> None:
+        """Do what is due but must not delay an answer (checkpoint); more of it when *idle*."""
         ...
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from shared.bus.codec import Poison, encode
 from shared.bus.pointer import NOWHERE, Cursor
 from shared.bus.quotes import QuoteListener
 from shared.bus.signing import SignalKey, load_signal_key
-from shared.bus.stream import BadSignature, Entries, Gap, NewEpoch, SignalReader
+from shared.bus.stream import BadSignature, Entries, Gap, NewEpoch, NothingYet, SignalReader
 from shared.errors import BusUnavailable, StoreError
 from shared.models import Signal
 from shared.settings import Settings
@@ -183,6 +183,8 @@ class SignalSubscriber:
                 listener(group, last)
             await reader.announce_cursor(Cursor(cursor.epoch, last))
             await manager.after_answer()
+        elif isinstance(found, NothingYet):
+            await manager.after_answer(idle=True)
         elif isinstance(found, NewEpoch):
             say = log.warning if cursor.epoch else log.info  # the first one is no news
             say("stream has a new epoch", group=group, epoch=found.epoch, start=found.start)

@@ -215,6 +215,10 @@ class Outbox:
         """
         return await self._thread.run(self._prune, below_seq)
 
+    async def rest(self) -> None:
+        """Fold what has gathered in the WAL; for when nothing is waiting."""
+        await self._thread.run(self._database.checkpoint_if_due, idle=True)
+
     async def close(self) -> None:
         """Close the file and free the lock; harmless when repeated."""
         if self._lock.held:

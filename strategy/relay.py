@@ -76,6 +76,7 @@ class Relay:
         self._renew_pause_s = 0.0
         self._renewed_at_s = float("-inf")
         self._trimmed = 0
+        self._rested_at = 0
         self._pruned_at_s = clock.boot_s()
         self._woken = asyncio.Event()
         self._moved = asyncio.Event()
@@ -243,6 +244,9 @@ class Relay:
         self._note_sent(pointer.seq, before)
 
     async def _tidy(self) -> None:
+        if self._sent == self._rested_at:
+            await self._outbox.rest()  # no signal since the last look
+        self._rested_at = self._sent
         lowest = self.lowest_cursor()
         if lowest is None or not self._in_step:
             return

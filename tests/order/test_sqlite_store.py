@@ -185,7 +185,8 @@ def test_missing_order_of_a_taken_request_is_a_damaged_store(store: OrderStore) 
 
 def test_after_answer_changes_nothing(store: OrderStore) -> None:
     store.commit(changes(store.load().journal, order()))
-    store.after_answer()
+    store.after_answer(idle=False)
+    store.after_answer(idle=True)
     assert len(store.load().at_work) == 1
 
 
