@@ -14,6 +14,14 @@ from app.bench.figures import Figure, single
 SETTLE_S = 8.0
 CPU_LIMIT_PERCENT, MEMORY_LIMIT_MB = 3.0, 200.0
 
+_BARE = """
+import asyncio
+async def wake():
+    while True:
+        await asyncio.sleep(1)
+asyncio.run(wake())
+"""
+
 
 def idle(folder: Path, seconds: float) -> list[Figure]:
     """Measure CPU over *seconds* and the sum of PSS, after the first hour is caught up."""
@@ -22,7 +30,7 @@ def idle(folder: Path, seconds: float) -> list[Figure]:
     command = [sys.executable, "-c", "from app.cli import main; main()", "run", "--speed", "1"]
     environment = {**os.environ, "TRADING_HOME": str(home)}
     main = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    bare = subprocess.Popen([sys.executable, "-c", "import asyncio; asyncio.run(asyncio.sleep(3600))"])
+    bare = subprocess.Popen([sys.executable, "-c", _BARE])
     try:
         time.sleep(SETTLE_S)
         pids = [main.pid, *_server_pids(home)]
@@ -45,7 +53,7 @@ def idle(folder: Path, seconds: float) -> list[Figure]:
             cpu,
             bare_cpu,
             CPU_LIMIT_PERCENT,
-            f"{note}, {seconds:g} s; floor: a sleeping asyncio",
+            f"{note}, {seconds:g} s; floor: asyncio waking once a second",
         ),
         single(
             "idle_memory",
