@@ -25,7 +25,8 @@ from shared.models import DONE_STATES, EXPOSED_STATES, OrderState, Quote, Target
 from shared.quotes import Quotes
 
 WITHDRAWN = "an exit came first"
-NIFTY50_BPS, DERIVATIVES_BPS, OTHER_BPS = 3, 6, 12
+NIFTY50_BPS, DERIVATIVES_BPS, OTHER_BPS = 3, 6, 30
+# NIFTY 500 names would pay 12, but the instrument table does not know them: the dearer class is honest.
 
 
 Seat = tuple[Account, Book, Terms]

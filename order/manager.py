@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from broker.base import RemoteVenue, StoreVenue
+from broker.registry import known as known_venues
 from broker.registry import store_venue
 from order.bookkeeper import Bookkeeper, Direct, Unreadable
 from order.control import ControlClient, ControlServer, control_path
@@ -217,6 +218,10 @@ class OrderManager:
         limits = limits or Limits()
         subscriptions = subscriptions or {}
         check_user(user_id, limits, subscriptions)
+        if broker not in {*known_venues(), *(self._venues or {}), *self._remotes}:
+            raise ConfigurationError(
+                f"There is no broker {broker!r}.", remedy=f"Known: {', '.join(known_venues())}."
+            )
         known = books.users.get(user_id)
         if known is not None and not replace:
             raise ConfigurationError(f"There is a user {user_id!r} already.", remedy="Choose another id.")

@@ -300,3 +300,10 @@ async def test_close_frees_the_lock_when_a_send_failed(make: Callable[..., Order
     await manager.close()
     async with make() as reopened:
         assert reopened.holds_lock
+
+
+async def test_user_of_an_unknown_broker_is_refused(tmp_path: Path) -> None:
+    settings = Settings.load(env_file=None, home=tmp_path)
+    async with OrderManager(settings=settings) as manager:
+        with pytest.raises(ConfigurationError, match="no broker 'angle_one'"):
+            await manager.add_user("asha", broker="angle_one")
