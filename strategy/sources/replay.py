@@ -27,6 +27,9 @@ UNREADABLE_SHARE = 0.05
 _HALF_DAY_US = 720 * MINUTE_US
 _CLOSED_GAP_US = 240 * MINUTE_US
 
+_NAMED = 6
+"""More symbols than this are counted on the label."""
+
 Timed = tuple[int, str, Bar, int]
 """Close, symbol, bar, time of its last price."""
 
@@ -73,7 +76,8 @@ class ReplaySource:
         self.symbols: Sequence[str] = sorted({symbol for _, symbol, _, _ in bars})
         first, last = day_of(self._batches[0].at_us - 1), day_of(self._batches[-1].at_us - 1)
         days = str(first) if first == last else f"{first} to {last}"
-        self.label = f"REPLAY of {', '.join(self.symbols)}, {self.timeframe} bars, {days}"
+        named = ", ".join(self.symbols) if len(self.symbols) <= _NAMED else f"{len(self.symbols)} symbols"
+        self.label = f"REPLAY of {named}, {self.timeframe} bars, {days}"
         self._next = 0
         self._pacer: Pacer | None = None
 
