@@ -415,3 +415,20 @@ def test_answer_to_an_order_that_is_done_is_an_error(remote: Room) -> None:
     with pytest.raises(StoreError, match="not at work"):
         remote.books.answer(order, Accepted("1"))
     assert remote.rows()[0].state == "REJECTED"
+
+
+def test_signals_their_intents_and_the_cursor_are_one_transaction(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.user("u1")
+    room.user("u2")
+    commits: list[tuple[int, int, dict[tuple[str, str], tuple[str, int]]]] = []
+    write = room.store.commit
+
+    def note(changes: Changes) -> None:
+        commits.append((len(changes.inbox), len(changes.orders), dict(changes.cursors)))
+        write(changes)
+
+    monkeypatch.setattr(room.store, "commit", note)
+    room.take(*(room.received(room.signal(kind, "TCS", "3200")) for kind in ("BUY", "SELL")))
+    assert commits == [(2, 4, {("default", "main"): ("epoch", 2)})]

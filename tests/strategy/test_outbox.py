@@ -208,3 +208,18 @@ async def test_copied_back_file_opens_as_it_was(tmp_path: Path) -> None:
     outbox = await Outbox.open(tmp_path, "paper", CLOCK)
     assert outbox.head == 1
     await outbox.close()
+
+
+async def test_signals_and_checkpoints_are_one_transaction(outbox: Outbox) -> None:
+    begun: list[str] = []
+
+    def note(_cursor: object, sql: str, _values: object) -> bool:
+        begun.append(sql)
+        return True
+
+    outbox._database.connection.set_exec_trace(note)
+    await outbox.commit("sim", [signal(1), signal(2)], {("s", "TCS", "1m"): 9})
+    outbox._database.connection.set_exec_trace(None)
+    ends = [sql.split()[0] for sql in begun if sql.split()[0] in ("BEGIN", "COMMIT")]
+    assert ends == ["BEGIN", "COMMIT"]
+    assert any("INTO outbox" in sql for sql in begun) and any("INTO checkpoints" in sql for sql in begun)
