@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from shared.errors import ConfigurationError
+from shared.ex_dates import ExDates
 from shared.instruments import Instrument
 from shared.models import instant, microseconds
 
@@ -31,6 +32,7 @@ LAST_ENTRY = time(14, 45)
 ENTRY_AFTER_OPEN_US = 5 * MINUTE_US
 ENTRY_BEFORE_CLOSE_US = 45 * MINUTE_US
 _SEARCH_DAYS = 30
+_SATURDAY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     sessions: list[_Times]
     holidays: dict[str, list[date]]
     special: list[_Special]
+    settlement_holidays: list[date] = []
 
 
 class Calendar:
@@ -86,11 +89,16 @@ class Calendar:
 
     A year without data counts each weekday as a trading day with the times then in force; `known` tells
     such years apart, and live trading refuses them.
+
+    Attributes:
+        ex_dates: Days from which a share trades on another basis.
     """
 
-    def __init__(self, table: _Table) -> None:
+    def __init__(self, table: _Table, ex_dates: ExDates) -> None:
+        self.ex_dates = ex_dates
         self._years = {int(year) for year in table.holidays}
         self._holidays = {day for days in table.holidays.values() for day in days}
+        self._no_settlement = self._holidays | set(table.settlement_holidays)
         self._special = {special.date: special for special in table.special}
         self._times = sorted(table.sessions, key=lambda times: times.since, reverse=True)
         self._sessions: dict[tuple[date, bool], Session | None] = {}
@@ -99,14 +107,14 @@ class Calendar:
                 raise ConfigurationError(f"Two session times begin on {later}.")
 
     @classmethod
-    def load(cls, path: Path = DEFAULT_PATH) -> Calendar:
-        """Read the table at *path*.
+    def load(cls, path: Path = DEFAULT_PATH, *, home: Path | None = None) -> Calendar:
+        """Read the table at *path*, and the ex-dates: the project's and, in *home*, a user's own.
 
         Raises:
             ConfigurationError: The file is missing or not such a table.
         """
         try:
-            return cls(msgspec.json.decode(path.read_bytes(), type=_Table))
+            return cls(msgspec.json.decode(path.read_bytes(), type=_Table), ExDates.load(home=home))
         except OSError as error:
             raise ConfigurationError(f"Cannot read {path}: {error.strerror}.") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -119,6 +127,16 @@ class Calendar:
     def is_trading_day(self, day: date) -> bool:
         """Tell whether there is any session on *day*."""
         return day in self._special or (day.weekday() < 5 and day not in self._holidays)
+
+    def settlement_day(self, day: date) -> date:
+        """Return the day on which trades of *day* settle (T+1): weekdays on which banks work, too.
+
+        Neither a session on a week-end nor one on a holiday makes a settlement day.
+        """
+        while True:
+            day += timedelta(days=1)
+            if day.weekday() < _SATURDAY and day not in self._no_settlement:
+                return day
 
     def session(self, day: date, *, closing_auction: bool = False) -> Session | None:
         """Return the continuous trading of *day*, or None on a day without any.

@@ -7,6 +7,8 @@
     ├── StoreError               the store cannot be used as it is (exit 1)
     ├── BusUnavailable           retry later; nothing is lost (exit 1)
     ├── DataError                market data that cannot be read (exit 1)
+    ├── VenueUnavailable         a read from the broker failed; try later (exit 1)
+    ├── LoginRefused             the broker refuses the session; mend the credentials (exit 2)
     └── OutcomeUnknown           never retry: the venue may have the order
 """
 
@@ -55,6 +57,16 @@ class BusUnavailable(TradingError):
 
 class DataError(TradingError):
     """A market-data file cannot be read at all (single bad rows are counted, not raised)."""
+
+
+class VenueUnavailable(TradingError):
+    """The broker did not answer a read, or not in words that can be believed; nothing was changed."""
+
+
+class LoginRefused(TradingError):
+    """The broker refuses the login or the session for good; only new credentials or a human help."""
+
+    exit_code = EXIT_USAGE
 
 
 class OutcomeUnknown(TradingError):

@@ -16,6 +16,9 @@ from shared.models import PAISE, Side, rupees
 DEFAULT_PATH = Path(__file__).resolve().parent.parent / "data" / "symbol_token_map.json"
 
 
+TRADE_TO_TRADE = frozenset({"BE", "BZ", "ST", "SZ"})
+
+
 @dataclass(frozen=True, slots=True)
 class Instrument:
     """One instrument of the cash market.
@@ -28,10 +31,11 @@ class Instrument:
         tick_paise: Smallest price step, paise.
         lot: Smallest quantity step, shares.
         freeze_quantity: Orders must stay strictly below it, shares; None where not known.
-        kind: `EQ`, `ETF` or `INDEX`.
+        kind: `EQ`, `ETF` (of shares), `ETF_OTHER` (gold, silver, liquid, gilt: other taxes) or `INDEX`.
         closing_auction: Ends continuous trading early for the closing auction, where there is one.
         nifty50, derivatives: Memberships; they choose the slippage class of paper fills.
         aliases: Other spellings seen in data files.
+        series: NSE's: `EQ` is the ordinary one, `BE` and `BZ` are trade-to-trade.
     """
 
     symbol: str
@@ -46,6 +50,12 @@ class Instrument:
     derivatives: bool
     exchange: str = "NSE"
     aliases: tuple[str, ...] = ()
+    series: str = "EQ"
+
+    @property
+    def trade_to_trade(self) -> bool:
+        """Every trade in it is delivered: neither INTRADAY nor a sale before the shares have come."""
+        return self.series in TRADE_TO_TRADE
 
     @property
     def tradable(self) -> bool:
@@ -53,15 +63,21 @@ class Instrument:
         return self.kind != "INDEX"
 
 
-class _Table(msgspec.Struct, forbid_unknown_fields=True):
+class _Table(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     about: str
     instruments: list[Instrument]
+    as_of: str = ""
 
 
 class Instruments:
-    """Look-up by symbol; iterates in the order of the table."""
+    """Look-up by symbol; iterates in the order of the table.
 
-    def __init__(self, instruments: Iterable[Instrument]) -> None:
+    Attributes:
+        as_of: Date of the table, YYYY-MM-DD; empty where not told.
+    """
+
+    def __init__(self, instruments: Iterable[Instrument], as_of: str = "") -> None:
+        self.as_of = as_of
         self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
         self._by_name = {
             name.upper(): instrument
@@ -82,7 +98,16 @@ class Instruments:
             raise ConfigurationError(f"Cannot read {path}: {error.strerror}.") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path} is not a table of instruments: {error}.") from error
-        return cls(table.instruments)
+        return cls(table.instruments, table.as_of)
+
+    @staticmethod
+    def save(path: Path, instruments: Iterable[Instrument], about: str, as_of: str) -> None:
+        """Write a table that `load` reads, whole or not at all; one line for each instrument."""
+        lines = ",\n  ".join(msgspec.json.encode(_told(each)).decode() for each in instruments)
+        head = f' "about": {msgspec.json.encode(about).decode()},\n "as_of": "{as_of}",\n'
+        fresh = path.with_suffix(".new")
+        fresh.write_text(f'{{\n{head} "instruments": [\n  {lines}\n ]\n}}\n', "utf-8")
+        fresh.replace(path)
 
     def __iter__(self) -> Iterator[Instrument]:
         return iter(self._by_symbol.values())
@@ -113,6 +138,13 @@ class Instruments:
             f"Unknown symbol {symbol!r}.",
             remedy=f"{hint}Symbols are listed in data/symbol_token_map.json; add the instrument there.",
         )
+
+
+def _told(instrument: Instrument) -> dict[str, object]:
+    """Return the fields of *instrument* that are not at their default."""
+    defaults = {"exchange": "NSE", "aliases": (), "series": "EQ"}
+    told = {name: getattr(instrument, name) for name in Instrument.__slots__}
+    return {name: value for name, value in told.items() if defaults.get(name, ...) != value}
 
 
 def round_to_tick(price: Decimal, tick_paise: int, side: Side | None = None) -> Decimal:

@@ -32,12 +32,14 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
-    """How an order is priced. MARKET is sent as a marketable LIMIT (see `order.sizing`)."""
+    """How an order is priced. MARKET goes to a broker as a LIMIT with protection, chased for a while."""
 
     __hash__ = str.__hash__
 
     MARKET = "MARKET"
     LIMIT = "LIMIT"
+    SL_LIMIT = "SL_LIMIT"
+    """A LIMIT that sleeps until the price trades at its trigger."""
 
 
 class Product(StrEnum):
@@ -183,6 +185,8 @@ class Quote(msgspec.Struct, frozen=True, array_like=True, gc=False):
         at_us: Market time of the price, microseconds since the epoch, UTC.
         volume: Shares traded in the bar or tick that gave this price; bounds a paper fill.
         received_us: Wall time at which it reached us; 0 where the market time is all there is.
+        bid_paise, ask_paise: The touch; 0 where not known.
+        lower_paise, upper_paise: Circuit limits; 0 where not known.
     """
 
     symbol: str
@@ -190,6 +194,10 @@ class Quote(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at_us: int
     volume: int = 0
     received_us: int = 0
+    bid_paise: int = 0
+    ask_paise: int = 0
+    lower_paise: int = 0
+    upper_paise: int = 0
 
     @property
     def price(self) -> Decimal:
@@ -256,6 +264,11 @@ class OrderResult(msgspec.Struct, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, object]:
         """Return a plain dict; `average_price` stays a `Decimal`."""
         return msgspec.structs.asdict(self)
+
+
+def is_rehearsal(run: str) -> bool:
+    """Return whether *run* is a market of our own making: always in session, on a clock of its own."""
+    return run == "sim" or run.startswith("sandbox")
 
 
 def instant(at_us: int) -> datetime:

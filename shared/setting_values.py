@@ -5,6 +5,9 @@ Each reader raises `ValueError` with the rest of a sentence that begins with the
 
 from __future__ import annotations
 
+import base64
+import binascii
+import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +68,14 @@ def strategies_file(value: object) -> Path:
     return path
 
 
+def accounts_file(value: object) -> Path:
+    """Read a file that must exist."""
+    path = Path(str(value)).expanduser().absolute()
+    if not path.is_file():
+        raise ValueError("is not a file. Name one that holds what `trading sandbox --json` printed.")
+    return path
+
+
 def _address(value: object, schemes: tuple[str, str], plain: str) -> str:
     text = str(value).strip()
     parts = urlsplit(text)
@@ -87,6 +98,43 @@ def feed_address(value: object) -> str:
     return _address(value, ("wss", "ws"), "ws")
 
 
+def ipv4_address(value: object) -> str:
+    """Read an IPv4 address; the broker registers no other kind."""
+    text = str(value).strip()
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise ValueError("is not an IPv4 address such as 203.0.113.7.") from None
+
+
+def proxy_address(value: object) -> str:
+    """Read the address of an HTTP proxy."""
+    text = str(value).strip()
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not the address of a proxy. Write http://[user:password@]host:port.")
+    return text
+
+
+def secrets_key(value: object) -> Secret:
+    """Read one or several Fernet keys, separated by commas; the first encrypts, all decrypt."""
+    keys = secret(value)
+    for key in keys.reveal().split(","):
+        try:
+            raw = base64.urlsafe_b64decode(key.strip())
+        except (binascii.Error, ValueError):
+            raw = b""
+        if len(raw) != 32:
+            raise ValueError(
+                "is not a Fernet key. Leave it out (a key is made), or use `python -c 'from "
+                "cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`."
+            )
+    return keys
+
+
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+
+
 def redis_address(value: object) -> str:
     """Read the address of a Redis or Valkey server."""
     text = str(value).strip()
@@ -99,12 +147,20 @@ def redis_address(value: object) -> str:
     return text
 
 
-def sqlite(value: object) -> str:
-    """Read a database address; SQLite in the state folder is the only one so far."""
+def database_address(value: object) -> str:
+    """Read a database address: PostgreSQL, or a bare `sqlite://` for files in the state folder."""
     text = str(value).strip()
     scheme, _, path = text.partition(":")
+    if scheme in POSTGRES_SCHEMES:
+        parts = urlsplit(text)
+        if not (parts.hostname or "host=" in parts.query) or not parts.path.strip("/"):
+            raise ValueError("names no host or no database. Write postgresql://user:password@host:5432/name.")
+        return text
     if scheme != "sqlite":
-        raise ValueError("names a database that is not supported yet. Leave it out: SQLite is built in.")
+        raise ValueError(
+            "names a database that is not supported. Write postgresql://user:password@host:5432/name, or"
+            " leave it out: SQLite is built in."
+        )
     if path.strip("/"):
         raise ValueError("names a file; the stores lie in TRADING_HOME. Set that, and leave this out.")
     return text
@@ -129,3 +185,11 @@ def one_of(*words: str) -> Callable[[object], str]:
         return chosen
 
     return choose
+
+
+def time_of_day(value: object) -> str:
+    """Return `HH:MM` within trading hours, or empty."""
+    text = str(value).strip()
+    if text and not re.fullmatch(r"(09|1[0-4]):[0-5]\d|15:[0-2]\d", text):
+        raise ValueError("is not a time of the trading day such as 15:00.")
+    return text

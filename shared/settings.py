@@ -38,9 +38,21 @@ _SignalKey = Annotated[Secret, BeforeValidator(read.signal_key), _masked]
 _Redis = Annotated[
     str, BeforeValidator(read.redis_address), PlainSerializer(masked_url, return_type=str, when_used="json")
 ]
+_Database = Annotated[
+    str,
+    BeforeValidator(read.database_address),
+    PlainSerializer(masked_url, return_type=str, when_used="json"),
+]
 _Rest = Annotated[str, BeforeValidator(read.rest_address)]
 _Feed = Annotated[str, BeforeValidator(read.feed_address)]
+_Address = Annotated[str, BeforeValidator(read.ipv4_address)]
+_Proxy = Annotated[
+    str, BeforeValidator(read.proxy_address), PlainSerializer(masked_url, return_type=str, when_used="json")
+]
+_SecretsKey = Annotated[Secret, BeforeValidator(read.secrets_key), _masked]
 _Profile = Annotated[Literal["realistic", "instant"], BeforeValidator(read.one_of("realistic", "instant"))]
+_Quantity = Annotated[Literal["total", "remaining"], BeforeValidator(read.one_of("total", "remaining"))]
+_StopExit = Annotated[Literal["modify", "cancel"], BeforeValidator(read.one_of("modify", "cancel"))]
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(read.one_of(*_LEVELS))]
 
@@ -71,14 +83,28 @@ class Settings(BaseSettings):
             Angel One account of the environment; it belongs to `user_001`.
         angel_one_base_url, angel_one_feed_url, angel_one_order_feed_url: Other endpoints than Angel
             One's own, such as the sandbox's.
+        angel_one_modify_quantity: What the quantity of a modify means at Angel One: `total`, or `remaining`.
+        angel_one_stop_exit: How an exit meets a resting stop: `modify` turns the stop into the exit, `cancel`
+            cancels it first and exits once that is confirmed.
+        angel_one_source_address, angel_one_proxy: Where the account's traffic leaves this machine.
+        angel_one_registered_address: The address registered with Angel One, to compare with.
+        address_check_url: Answers with the address that it sees, as text.
+        secrets_key: Fernet keys that encrypt the broker's token at rest; None: a file outside the state
+            folder, made on first use.
         paper_trading: True unless the environment says otherwise; live needs the caller's consent, too.
         paper_profile: How the paper venue fills: `realistic`, or `instant` (full fill at once).
         home: The state folder, absolute.
-        database_url: None or a bare `sqlite://`, which mean the same.
+        database_url: A PostgreSQL database for the order store; None or a bare `sqlite://`: a file in `home`.
         redis_url: A Redis or Valkey server; None is the embedded one.
         signal_key: Signs what travels on the bus; None: made in the state folder on first use.
         strategies_file: TOML that configures strategies; None: the default configuration.
+        square_off: IST `HH:MM` at which INTRADAY positions are closed in place of the table's time, and in
+            rehearsals, too; empty: the table's.
         sim_seed: Seed of the simulated market.
+        proof: This installation is for a proof: its stores are marked so and take no other use.
+        failpoint: Named points at which a process of a proof ends itself, with probabilities.
+        mutant: A protection that a proof switches off, to see that it is missed.
+        sandbox_accounts: What `trading sandbox --json` printed: each user gets one of its accounts.
         log_level: DEBUG, INFO, WARNING or ERROR.
     """
 
@@ -92,19 +118,33 @@ class Settings(BaseSettings):
     angel_one_base_url: _Rest | None = Field(None, alias="ANGEL_ONE_BASE_URL")
     angel_one_feed_url: _Feed | None = Field(None, alias="ANGEL_ONE_FEED_URL")
     angel_one_order_feed_url: _Feed | None = Field(None, alias="ANGEL_ONE_ORDER_FEED_URL")
+    angel_one_modify_quantity: _Quantity = Field("total", alias="ANGEL_ONE_MODIFY_QUANTITY")
+    angel_one_stop_exit: _StopExit = Field("modify", alias="ANGEL_ONE_STOP_EXIT")
+    angel_one_source_address: _Address | None = Field(None, alias="ANGEL_ONE_SOURCE_ADDRESS")
+    angel_one_proxy: _Proxy | None = Field(None, alias="ANGEL_ONE_PROXY")
+    angel_one_registered_address: _Address | None = Field(None, alias="ANGEL_ONE_REGISTERED_ADDRESS")
+    address_check_url: _Rest = Field("https://api.ipify.org", alias="ADDRESS_CHECK_URL")
+    secrets_key: _SecretsKey | None = Field(None, alias="SECRETS_KEY")
     paper_trading: Annotated[bool, BeforeValidator(read.yes_or_no)] = Field(True, alias="PAPER_TRADING")
     paper_profile: _Profile = Field("realistic", alias="PAPER_PROFILE")
     home: Annotated[Path, BeforeValidator(read.folder)] = Field(
         default_factory=lambda: Path("var").absolute(), alias="TRADING_HOME"
     )
-    database_url: Annotated[str, BeforeValidator(read.sqlite)] | None = Field(None, alias="DATABASE_URL")
+    database_url: _Database | None = Field(None, alias="DATABASE_URL")
     redis_url: _Redis | None = Field(None, alias="REDIS_URL")
     signal_key: _SignalKey | None = Field(None, alias="SIGNAL_KEY")
     strategies_file: Annotated[Path, BeforeValidator(read.strategies_file)] | None = Field(
         default_factory=_strategies_file, alias="STRATEGIES_FILE"
     )
+    square_off: Annotated[str, BeforeValidator(read.time_of_day)] = Field("", alias="SQUARE_OFF")
     sim_seed: Annotated[int, BeforeValidator(read.seed)] = Field(7, alias="SIM_SEED")
     log_level: _Level = Field("INFO", alias="LOG_LEVEL")
+    sandbox_accounts: Annotated[Path, BeforeValidator(read.accounts_file)] | None = Field(
+        None, alias="SANDBOX_ACCOUNTS"
+    )
+    proof: Annotated[bool, BeforeValidator(read.yes_or_no)] = Field(False, alias="TRADING_PROOF")
+    failpoint: str = Field("", alias="FAILPOINT")
+    mutant: str = Field("", alias="MUTANT")
 
     @classmethod
     def load(cls, env_file: str | Path | None = DEFAULT_ENV_FILE, **overrides: object) -> Settings:
@@ -147,6 +187,12 @@ class Settings(BaseSettings):
         file = _File(settings_cls, dotenv_settings.env_file, dotenv_settings.env_file_encoding)
         return init_settings, _Process(settings_cls), file
 
+    @property
+    def postgres_url(self) -> str | None:
+        """The PostgreSQL database that keeps the order store; None where that is SQLite."""
+        url = self.database_url
+        return None if url is None or url.startswith("sqlite") else url
+
     @classmethod
     def names(cls) -> list[str]:
         """Return the names of all settings as the environment spells them."""
@@ -169,6 +215,7 @@ _SECRET_NAMES = frozenset(
         "ANGEL_ONE_CLIENT_CODE",
         "ANGEL_ONE_PASSWORD",
         "ANGEL_ONE_TOTP_SECRET",
+        "SECRETS_KEY",
         "SIGNAL_KEY",
     }
 )

@@ -20,6 +20,11 @@ class Holder:
     command: str
 
 
+def own_command() -> str:
+    """Return how this process was started, shortened."""
+    return " ".join([Path(sys.argv[0]).name or "python", *sys.argv[1:3]])
+
+
 class FileLock:
     """An exclusive lock on a file; never waits in silence.
 
@@ -60,9 +65,8 @@ class FileLock:
         except BlockingIOError:
             os.close(fd)
             return False
-        command = " ".join([Path(sys.argv[0]).name or "python", *sys.argv[1:3]])
         os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps({"pid": os.getpid(), "command": command}).encode(), 0)
+        os.pwrite(fd, json.dumps({"pid": os.getpid(), "command": own_command()}).encode(), 0)
         self._fd = fd
         return True
 

@@ -12,12 +12,14 @@ from shared.errors import EXIT_USAGE, ConfigurationError
 from shared.settings import Settings
 
 CANARY = "canary-4711-canary"
+FERNET_KEY = "Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5LWNhbmE="
 TEMPLATE = Path(__file__).parents[2] / "env.template"
 SECRETS = [
     "ANGEL_ONE_API_KEY",
     "ANGEL_ONE_CLIENT_CODE",
     "ANGEL_ONE_PASSWORD",
     "ANGEL_ONE_TOTP_SECRET",
+    "SECRETS_KEY",
     "SIGNAL_KEY",
 ]
 
@@ -137,9 +139,16 @@ def test_paper_trading_reads_the_usual_words(text: str, expected: bool) -> None:
         (f"SIM_SEED={2**63}", "whole number"),
         ("REDIS_URL=localhost:6379", "not the address"),
         ("REDIS_URL=http://localhost:6379", "not the address"),
-        ("DATABASE_URL=postgresql://localhost/trading", "not supported yet"),
+        ("DATABASE_URL=mysql://localhost/trading", "not supported"),
+        ("DATABASE_URL=postgresql://localhost", "no database"),
+        ("DATABASE_URL=postgresql:///trading", "no host"),
         ("DATABASE_URL=sqlite:///books.db", "TRADING_HOME"),
         ("SIGNAL_KEY=short", "fewer than 16"),
+        ("SECRETS_KEY=short", "not a Fernet key"),
+        (f"SECRETS_KEY={FERNET_KEY},short", "not a Fernet key"),
+        ("ANGEL_ONE_SOURCE_ADDRESS=::1", "not an IPv4 address"),
+        ("ANGEL_ONE_REGISTERED_ADDRESS=home", "not an IPv4 address"),
+        ("ANGEL_ONE_PROXY=socks5://127.0.0.1:1", "not the address of a proxy"),
         ("STRATEGIES_FILE=nowhere.toml", "is not a file"),
         ("TRADING_HOME=.env", "is not a folder"),
         ("ANGEL_ONE_BASE_URL=ftp://127.0.0.1", "https://"),
@@ -165,6 +174,8 @@ def test_wrong_value_is_refused_with_name_and_reason(line: str, reason: str) -> 
         ("angel_one_feed_url", "ws://localhost:8081/feed"),
         ("angel_one_order_feed_url", "wss://example.com/orders"),
         ("database_url", "sqlite://"),
+        ("database_url", "postgresql://trader:word@db.example:5432/trading"),
+        ("database_url", "postgres:///trading?host=/run/postgresql"),
     ],
 )
 def test_right_address_is_taken_as_it_is(field: str, url: str) -> None:
@@ -213,9 +224,10 @@ def test_strategies_file_is_found_by_its_usual_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_secret_never_shows_in_text_or_json(name: str) -> None:
-    settings = Settings.load(write(f"{name}={CANARY}\n"))
+    secret = FERNET_KEY if name == "SECRETS_KEY" else CANARY
+    settings = Settings.load(write(f"{name}={secret}\n"))
     for shown in (repr(settings), str(settings), settings.model_dump_json(), json.dumps(settings.shown())):
-        assert CANARY not in shown
+        assert secret not in shown
         assert "***" in shown
 
 

@@ -10,7 +10,8 @@ from alembic.script import ScriptDirectory
 
 from order.schema import SCHEMA as ORDERS
 from shared.errors import RefusedBySafety, StoreError
-from shared.store.sqlite import WAL_ROOM_BYTES, Database, Schema
+from shared.store.schema import Schema
+from shared.store.sqlite import WAL_ROOM_BYTES, Database
 from strategy.outbox import SCHEMA as SIGNALS
 
 
