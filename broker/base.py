@@ -7,12 +7,16 @@ wire: the claim is committed first, then ONE request goes out, and a lost answer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
+from shared.feed import LiveMarket
 from shared.models import OrderType, Product, Quote, Side
+from shared.secret import Secret
 
 
 class OrderTerms(msgspec.Struct, frozen=True, gc=False):
@@ -21,15 +25,18 @@ class OrderTerms(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         side: BUY or SELL.
         quantity: Shares still to be filled, > 0.
-        order_type: MARKET or LIMIT.
+        order_type: MARKET, LIMIT or SL_LIMIT; a remote venue never gets MARKET, but a LIMIT with protection.
         product: INTRADAY or DELIVERY.
-        price_paise: The limit of a LIMIT order; the reference of a MARKET order.
+        price_paise: The limit of a LIMIT or SL_LIMIT order; the reference of a MARKET order.
         entry: False for an exit, which has no time limit.
         placed_us: Market time at which it reached the venue, microseconds since the epoch.
         symbol: Trading symbol.
         tick_paise: Price grid.
         met: A price has been held against it since it was placed.
         slippage_bps: Half spread and slippage of a fill, 1/100 of a percent.
+        trigger_paise: Price that wakes an SL_LIMIT; 0 for the others, and for one that is awake.
+        filled: Shares filled so far, as we know it.
+        stop: It is, or began as, an SL_LIMIT; on paper its fills pay double slippage: many want out at once.
     """
 
     side: Side
@@ -43,6 +50,9 @@ class OrderTerms(msgspec.Struct, frozen=True, gc=False):
     tick_paise: int
     slippage_bps: int
     met: bool = False
+    trigger_paise: int = 0
+    stop: bool = False
+    filled: int = 0
 
 
 class VenueFill(msgspec.Struct, frozen=True, gc=False):
@@ -69,6 +79,15 @@ class VenueCancel:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class VenueWake:
+    """The price has met the trigger of an SL_LIMIT order: from now on it is a LIMIT."""
+
+
+VenueAnswer = VenueFill | VenueCancel | VenueWake | None
+"""What an in-store venue says of a resting order at a new price; None: nothing happens."""
+
+
 class StoreVenue(Protocol):
     """A venue whose answers are played into the order store's own transaction."""
 
@@ -79,7 +98,7 @@ class StoreVenue(Protocol):
         """Take an order; return what fills at once, or None where it rests."""
         ...
 
-    def match(self, terms: OrderTerms, quote: Quote) -> VenueFill | VenueCancel | None:
+    def match(self, terms: OrderTerms, quote: Quote) -> VenueAnswer:
         """Hold a resting order against a newer quote."""
         ...
 
@@ -113,22 +132,303 @@ class Unknown:
 
 
 PlaceOutcome = Accepted | Rejected | NotSent | Unknown
+"""What one send came to; an order call never raises for a lost answer and is never repeated."""
+
+ChangeOutcome = PlaceOutcome
+"""The same for a modify or a cancel: Accepted says that the venue has the request, not that it is done."""
+
+
+class VenueState(StrEnum):
+    """Where an order is at the venue."""
+
+    WORKING = "WORKING"
+    """Taken, pending, open, waiting for its trigger, partly filled."""
+    COMPLETE = "COMPLETE"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+
+
+class VenueTrade(msgspec.Struct, frozen=True, gc=False):
+    """One execution at the venue.
+
+    Attributes:
+        fill_id: The venue's, unique within the order.
+        price_paise: Per share.
+        at_us: Venue time, microseconds since the epoch, UTC.
+    """
+
+    fill_id: str
+    quantity: int
+    price_paise: int
+    at_us: int
+
+
+class VenueOrder(msgspec.Struct, frozen=True, gc=False):
+    """One order as the venue's books show it.
+
+    Attributes:
+        tag: The `ordertag` that we sent; empty for foreign orders.
+        quantity, filled: Shares; `filled` may be ahead of `trades` for a moment.
+        price_paise: Its limit now.
+        trigger_paise: Its trigger now; 0 where it has none.
+        trades: In the order of execution.
+        reason: The venue's words for a rejection or cancellation.
+        after_market: The venue holds it for the next session.
+        raw_status: The venue's word for the state.
+    """
+
+    tag: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    product: Product
+    state: VenueState
+    quantity: int
+    filled: int
+    price_paise: int
+    updated_us: int
+    trades: tuple[VenueTrade, ...] = ()
+    trigger_paise: int = 0
+    reason: str = ""
+    after_market: bool = False
+    raw_status: str = ""
+
+
+class VenueBook(msgspec.Struct, frozen=True, gc=False):
+    """One reading of a day's orders and trades of one account.
+
+    Attributes:
+        asked_us: Wall time just before the reading was asked for: what happened later may be missing.
+        orders: All that were understood.
+        unread: Rows that could not be understood, in words; a book with such rows proves no absence.
+    """
+
+    asked_us: int
+    orders: tuple[VenueOrder, ...]
+    unread: tuple[str, ...] = ()
+
+
+class VenuePosition(msgspec.Struct, frozen=True, gc=False):
+    """Net shares of one instrument and product at the venue; negative is short."""
+
+    symbol: str
+    product: Product
+    quantity: int
+
+
+class RuleState(StrEnum):
+    """Where a rule that outlives the day is at the venue."""
+
+    WAITING = "WAITING"
+    SENT = "SENT"
+    """Its price has come: the venue has made an order of it, which carries no tag."""
+    ENDED = "ENDED"
+    """Cancelled, expired, refused."""
+
+
+class VenueRule(msgspec.Struct, frozen=True, gc=False):
+    """An order that the venue keeps over days until a price comes (GTT); it has no tag.
+
+    Attributes:
+        rule_id: The venue's.
+        price_paise: Limit of the order that it becomes.
+        trigger_paise: Price that it waits for.
+    """
+
+    rule_id: str
+    state: RuleState
+    symbol: str
+    side: Side
+    product: Product
+    quantity: int
+    price_paise: int
+    trigger_paise: int
+
+
+class Slot(Protocol):
+    """A place within the venue's rate limits, reserved for one order call."""
+
+    def free(self) -> None:
+        """Give back a slot that was not used; harmless after use."""
+        ...
 
 
 class RemoteVenue(Protocol):
-    """A venue behind a wire."""
+    """One account at a venue behind a wire."""
 
     name: str
+    account: str
+    """Who it is, fit for a screen: the client code with its middle masked."""
 
-    async def place(self, tag: str, terms: OrderTerms) -> PlaceOutcome:
+    identity: str
+    """Name that the same account at the same endpoint has everywhere, and no other; tells no secret."""
+
+    async def slot(self, *, entry: bool) -> Slot:
+        """Wait for a place within the rate limits; the claim comes after it, so that no claim gets old.
+
+        Args:
+            entry: Entries may use a part of each window only; the rest is kept for exits and cancels.
+        """
+        ...
+
+    async def place(self, tag: str, terms: OrderTerms, slot: Slot | None = None) -> PlaceOutcome:
         """Send one order, once; never raise for a lost answer and never retry.
 
         Args:
             tag: 17 characters, goes out as `ordertag`; at most one venue order may carry it.
-            terms: The order.
+            terms: LIMIT or SL_LIMIT.
+            slot: Reserved before; without one the call waits for its own.
+        """
+        ...
+
+    async def modify(
+        self, venue_order_id: str, terms: OrderTerms, slot: Slot | None = None
+    ) -> ChangeOutcome:
+        """Ask for new price, trigger and quantity of an order, once.
+
+        Args:
+            venue_order_id: As accepted.
+            terms: How the order shall be: its total quantity, not what remains.
+            slot: Reserved before; without one the call waits for its own.
+        """
+        ...
+
+    async def cancel(
+        self, venue_order_id: str, terms: OrderTerms, slot: Slot | None = None
+    ) -> ChangeOutcome:
+        """Ask once to cancel; that it is cancelled shows in the book."""
+        ...
+
+    async def book(self) -> VenueBook:
+        """Return the day's orders with their trades.
+
+        Raises:
+            VenueUnavailable: No answer, or none that can be believed.
+        """
+        ...
+
+    async def positions(self) -> list[VenuePosition]:
+        """Return the day's net positions.
+
+        Raises:
+            VenueUnavailable: No answer, or none that can be believed.
+        """
+        ...
+
+    async def holdings(self) -> dict[str, int]:
+        """Return the shares in the demat account by symbol, those on their way included.
+
+        Raises:
+            VenueUnavailable: No answer, or none that can be believed.
+        """
+        ...
+
+    async def cash_paise(self) -> int:
+        """Return what is available, as the broker reckons it.
+
+        Raises:
+            VenueUnavailable: No answer, or none that can be believed.
+        """
+        ...
+
+    async def rules(self) -> list[VenueRule]:
+        """Return all rules, also those that have ended: what is not among them was never made.
+
+        Raises:
+            VenueUnavailable: They cannot be read, or not all of them.
+        """
+        ...
+
+    async def put_rule(self, terms: OrderTerms) -> PlaceOutcome:
+        """Ask once for a rule; one whose answer is lost is settled by `rules`, never sent again.
+
+        Args:
+            terms: SL_LIMIT, DELIVERY: trigger, limit and quantity.
+        """
+        ...
+
+    async def drop_rule(self, rule_id: str, symbol: str) -> ChangeOutcome:
+        """Ask once to cancel a rule; that it is cancelled shows in `rules`."""
+        ...
+
+    def on_hint(self, listener: Callable[[str], None]) -> None:
+        """Call *listener* with the tag of each order that the order feed says has changed.
+
+        A hint only: the book is the truth. An empty tag is another's order, or a feed that was away.
         """
         ...
 
     async def close(self) -> None:
-        """Close connections."""
+        """Close connections; harmless when repeated."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """Where an account's traffic leaves this machine.
+
+    Attributes:
+        source_address: IPv4 address of this machine to send from; empty: the system's choice.
+        proxy: http:// or https:// proxy; empty: none.
+        registered_address: The address registered with the broker, to compare with; empty: not known.
+    """
+
+    source_address: str = ""
+    proxy: str = field(default="", repr=False)  # may hold a password
+    registered_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAccount:
+    """Credentials and endpoints of one account.
+
+    Attributes:
+        user_id: Whose it is.
+        api_key, client_code, pin, totp_secret: As given by the broker; never shown.
+        base_url, feed_url, order_feed_url: Endpoints; empty: the broker's own.
+        modify_quantity: What the quantity of a modify means there: `total` or `remaining`.
+    """
+
+    user_id: str
+    api_key: Secret
+    client_code: Secret
+    pin: Secret
+    totp_secret: Secret
+    base_url: str = ""
+    feed_url: str = ""
+    order_feed_url: str = ""
+    egress: Egress = Egress()
+    modify_quantity: str = "total"
+
+
+class BrokerConnection(Protocol):
+    """One account's session, shared by its market data and its orders."""
+
+    async def open(self) -> None:
+        """Log in, or go on with the day's kept token.
+
+        Raises:
+            LoginRefused: The broker says no; says why and what to do.
+            VenueUnavailable: It cannot be reached.
+        """
+        ...
+
+    def venue(self) -> RemoteVenue:
+        """Return the account's orders; its order feed is opened on first use."""
+        ...
+
+    def market(self, run: str, label: str) -> LiveMarket:
+        """Return the account's market data as *run*."""
+        ...
+
+    async def seen_address(self, url: str) -> str:
+        """Return the IPv4 address that *url* sees this account's traffic come from.
+
+        Raises:
+            VenueUnavailable: It does not tell.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close feeds and connections; the session stays valid until midnight."""
         ...

@@ -1,8 +1,9 @@
 """The paper venue: fills out of quotes, with the costs that real orders pay.
 
 `realistic`: latency 300 ms, half spread and slippage on each side, at most 10 % of the traded volume, a
-MARKET entry that has met a price gives up after 10 s, a LIMIT fills only when traded through. `instant`:
-full fill at once, slippage only; for tests, benches and the first demonstration.
+MARKET entry that has met a price gives up after 10 s, a LIMIT fills only when traded through, an SL_LIMIT
+wakes at its trigger and is a LIMIT from then on, at double slippage. `instant`: full fill at once, slippage
+only; for tests, benches and the first demonstration.
 
 All times are market time, so that a replay fills the same at any speed.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from broker.base import OrderTerms, VenueCancel, VenueFill
+from broker.base import OrderTerms, VenueAnswer, VenueCancel, VenueFill, VenueWake
 from shared.clock import DAY_US, IST_OFFSET_US, ist_day
 from shared.errors import ConfigurationError
 from shared.models import OrderType, Quote, Side
@@ -41,15 +42,17 @@ class PaperVenue:
     def place(self, terms: OrderTerms, quote: Quote | None) -> VenueFill | None:
         """Take an order; return what fills at once, or None where it rests.
 
-        Without any quote a MARKET order fills in full around its reference price.
+        Without any quote a MARKET order fills in full around its reference price; a stop sleeps.
         """
+        if terms.trigger_paise:
+            return None
         if quote is None:
             return _fill(terms, terms.quantity, terms.price_paise, terms.placed_us)
         if self._instant and _tradable(terms, quote.price_paise):
             return _fill(terms, terms.quantity, quote.price_paise, quote.at_us)
         return None
 
-    def match(self, terms: OrderTerms, quote: Quote) -> VenueFill | VenueCancel | None:
+    def match(self, terms: OrderTerms, quote: Quote) -> VenueAnswer:
         """Hold a resting order against a newer quote."""
         age_us = quote.at_us - terms.placed_us
         if not self._instant and age_us < LATENCY_US:
@@ -58,8 +61,10 @@ class PaperVenue:
         # Recorded bars give one price a minute: an entry gives up only after it has met one.
         if market_entry and terms.met and age_us > ENTRY_PATIENCE_US:
             return VenueCancel("not filled within 10 s")
-        if terms.order_type is OrderType.LIMIT and ist_day(quote.at_us) != ist_day(terms.placed_us):
+        if terms.order_type is not OrderType.MARKET and ist_day(quote.at_us) != ist_day(terms.placed_us):
             return VenueCancel("the day is over")
+        if terms.trigger_paise:
+            return VenueWake() if _reached(terms, quote.price_paise) else None
         if not _tradable(terms, quote.price_paise):
             return None
         room = terms.quantity if self._instant else min(terms.quantity, quote.volume // VOLUME_SHARE)
@@ -81,6 +86,12 @@ def make(profile: str) -> PaperVenue:
     return PaperVenue(profile)
 
 
+def _reached(terms: OrderTerms, price_paise: int) -> bool:
+    if terms.side is Side.BUY:
+        return price_paise >= terms.trigger_paise
+    return price_paise <= terms.trigger_paise
+
+
 def _tradable(terms: OrderTerms, price_paise: int) -> bool:
     if terms.order_type is OrderType.MARKET:
         return True
@@ -90,8 +101,9 @@ def _tradable(terms: OrderTerms, price_paise: int) -> bool:
 
 
 def _fill(terms: OrderTerms, quantity: int, quote_paise: int, at_us: int) -> VenueFill:
-    price = _price(terms.side is Side.BUY, quote_paise, at_us, terms.slippage_bps, terms.tick_paise)
-    if terms.order_type is OrderType.LIMIT:
+    bps = terms.slippage_bps * (2 if terms.stop else 1)
+    price = _price(terms.side is Side.BUY, quote_paise, at_us, bps, terms.tick_paise)
+    if terms.order_type is not OrderType.MARKET:
         limit = terms.price_paise
         price = min(price, limit) if terms.side is Side.BUY else max(price, limit)
     return VenueFill(quantity, price, at_us, quote_paise, at_us)

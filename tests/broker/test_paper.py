@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.base import OrderTerms, VenueCancel, VenueFill
+from broker.base import OrderTerms, VenueAnswer, VenueCancel, VenueFill, VenueWake
 from broker.paper import PaperVenue
 from shared.calendar import at_ist, day_of
 from shared.models import OrderType, Product, Quote, Side
@@ -24,7 +24,7 @@ def quote(price: int = 250_000, after_s: float = 1, volume: int = 10_000) -> Quo
     return Quote("RELIANCE", price, AT_US + round(after_s * 1e6), volume)
 
 
-def filled(answer: VenueFill | VenueCancel | None) -> VenueFill:
+def filled(answer: VenueAnswer) -> VenueFill:
     assert isinstance(answer, VenueFill)
     return answer
 
@@ -142,3 +142,38 @@ def test_limit_ends_with_its_day_and_an_exit_does_not() -> None:
     tomorrow = quote(240_000, after_s=86_400)
     assert REALISTIC.match(LIMIT, tomorrow) == VenueCancel("the day is over")
     assert isinstance(REALISTIC.match(terms(entry=False), tomorrow), VenueFill)
+
+
+STOP = terms(
+    MARKET,
+    side=Side.SELL,
+    order_type=OrderType.SL_LIMIT,
+    price_paise=248_000,
+    trigger_paise=249_000,
+    stop=True,
+)
+
+
+@pytest.mark.parametrize("venue", [REALISTIC, INSTANT])
+def test_stop_sleeps_until_its_trigger_and_is_a_limit_from_then_on(venue: PaperVenue) -> None:
+    assert venue.place(STOP, quote(248_500, after_s=0)) is None
+    assert venue.match(STOP, quote(249_005)) is None
+    assert venue.match(STOP, quote(249_000)) == VenueWake()
+    awake = terms(STOP, trigger_paise=0)
+    assert filled(venue.match(awake, quote(249_000))).quantity == 100
+    assert venue.match(awake, quote(247_500)) is None, "below its limit it waits, also after a gap"
+
+
+def test_stop_pays_double_slippage_and_never_beyond_its_limit() -> None:
+    awake = terms(STOP, trigger_paise=0)
+    plain = filled(REALISTIC.match(terms(awake, stop=False), quote(249_000))).price_paise
+    stopped = filled(REALISTIC.match(awake, quote(249_000))).price_paise
+    assert (249_000 - plain, 249_000 - stopped) == (75, 150)
+    assert filled(REALISTIC.match(awake, quote(248_010))).price_paise == 248_000
+
+
+def test_buy_stop_wakes_above_and_ends_with_its_day() -> None:
+    stop = terms(STOP, side=Side.BUY, price_paise=252_000, trigger_paise=251_000)
+    assert REALISTIC.match(stop, quote(250_995)) is None
+    assert REALISTIC.match(stop, quote(251_000)) == VenueWake()
+    assert REALISTIC.match(stop, quote(251_000, after_s=86_400)) == VenueCancel("the day is over")

@@ -1,0 +1,1 @@
+"""Angel One over its SmartAPI: wire, session, REST, market feed, order feed, instruments."""

@@ -1,0 +1,122 @@
+"""One account at Angel One: its session, shared by market data and orders."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+
+from broker.angel_one.endpoints import REAL_FEED, REAL_ORDER_FEED, REAL_ROOT
+from broker.angel_one.kept_token import KeptTokens
+from broker.angel_one.limits import Limiter
+from broker.angel_one.market import AngelOneMarket
+from broker.angel_one.market_feed import MarketFeed
+from broker.angel_one.order_feed import OrderFeed
+from broker.angel_one.rest import Rest
+from broker.angel_one.session import Session
+from broker.angel_one.transport import Transport
+from broker.angel_one.venue import AngelOneVenue
+from broker.base import BrokerAccount
+from shared.calendar import Calendar
+from shared.clock import Clock
+from shared.instruments import Instruments
+from shared.models import is_rehearsal
+from shared.secret import Secret
+from shared.vault import Vault
+
+SHOWN = 2
+"""Letters of a client code that are shown at each end."""
+
+
+class Connection:
+    """See `broker.base.BrokerConnection`.
+
+    Args:
+        account: Credentials and endpoints.
+        home: The day's token is kept there, encrypted.
+        clock: Wall and boot time.
+        instruments: Symbols and tokens.
+        key: Fernet keys for the token; None: those of the key file. A sandbox's token without a given key is
+            not kept: a rehearsal leaves no key file behind.
+    """
+
+    def __init__(
+        self, account: BrokerAccount, home: Path, clock: Clock, instruments: Instruments, key: Secret | None
+    ) -> None:
+        self._account = account
+        self._clock = clock
+        self._instruments = instruments
+        self._limiter = Limiter(clock)
+        self._transport = Transport(account.base_url or REAL_ROOT, account.egress)
+        vault = None if self._transport.local and key is None else Vault.open(key)
+        kept = KeptTokens(home, account.user_id, vault)
+        self._session = Session(account, self._transport, self._limiter, clock, kept)
+        self.rest = Rest(self._transport, self._session, self._limiter)
+
+    def __repr__(self) -> str:
+        return f"Connection({self._account.user_id})"
+
+    async def open(self) -> None:
+        """Log in, or go on with the day's kept token.
+
+        Raises:
+            LoginRefused: The broker says no.
+            VenueUnavailable: It cannot be reached.
+        """
+        await self._session.open()
+
+    def venue(self) -> AngelOneVenue:
+        """Return the account's orders."""
+        account = self._account
+        feed = OrderFeed(
+            account.order_feed_url or REAL_ORDER_FEED, self._session, account.egress, self._clock
+        )
+        return AngelOneVenue(
+            self.rest, feed, self._instruments, self._clock, masked(account.client_code.reveal()),
+            _identity(account), account.modify_quantity,
+        )  # fmt: skip
+
+    def market(self, run: str, label: str) -> AngelOneMarket:
+        """Return the account's market data as *run*."""
+        account, calendar, live = self._account, Calendar.load(), not is_rehearsal(run)
+        feed = MarketFeed(
+            account.feed_url or REAL_FEED,
+            self._session,
+            account.egress,
+            self._clock,
+            expected=lambda: not live or calendar.is_open(self._clock.now_us()),
+            live=live,
+        )
+        named = f"{label}, data account {masked(account.client_code.reveal())}"
+        return AngelOneMarket(self.rest, feed, self._instruments, calendar, self._clock, run, named)
+
+    async def seen_address(self, url: str) -> str:
+        """Return the address that *url* sees us come from, on the account's own egress.
+
+        Raises:
+            VenueUnavailable: It does not tell.
+        """
+        return await self._transport.seen_address(url)
+
+    async def close(self) -> None:
+        """Close the connections; the session stays valid until midnight."""
+        await self._session.close()
+        await self._transport.close()
+
+
+def make(
+    account: BrokerAccount, home: Path, clock: Clock, instruments: Instruments, key: Secret | None = None
+) -> Connection:
+    """Return a connection, not open yet; see `broker.registry.connection`."""
+    return Connection(account, home, clock, instruments, key)
+
+
+def _identity(account: BrokerAccount) -> str:
+    """Return the account's name among order managers; the code itself is not in it."""
+    told = f"{account.base_url or REAL_ROOT} {account.client_code.reveal().upper()}"
+    return f"angel_one-{blake2b(told.encode(), digest_size=8).hexdigest()}"
+
+
+def masked(client_code: str) -> str:
+    """Return a client code fit for a screen: its ends, without the middle."""
+    hidden = max(len(client_code) - 2 * SHOWN, 0)
+    return f"{client_code[:SHOWN]}{'*' * hidden}{client_code[-SHOWN:]}" if hidden else "*" * len(client_code)
