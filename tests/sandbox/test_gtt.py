@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.sandbox.box import SECURE, Box, Reply, box, until
+
+GTT = f"{SECURE}gtt/v1/"
+PREFIXED = f"/gtt-service{GTT}"
+
+
+def rule(**change: object) -> dict[str, object]:
+    return {
+        "tradingsymbol": "RELIANCE-EQ",
+        "symboltoken": "2885",
+        "exchange": "NSE",
+        "transactiontype": "BUY",
+        "producttype": "DELIVERY",
+        "price": "2300",
+        "qty": 1,
+        "triggerprice": "2301",
+        "disclosedqty": 0,
+        "timeperiod": 365,
+        **change,
+    }
+
+
+async def listed(sandbox: Box, *statuses: str, page: int = 1, count: int = 10) -> Any:
+    body = {"status": list(statuses), "page": page, "count": count}
+    return (await sandbox.post(f"{GTT}ruleList", body)).data
+
+
+@pytest.mark.parametrize("path", [GTT, PREFIXED])
+async def test_rule_is_made_changed_read_and_cancelled_on_both_paths(path: str) -> None:
+    async with box() as sandbox:
+        number = (await sandbox.post(f"{path}createRule", rule())).data["id"]
+        assert (await sandbox.post(f"{path}modifyRule", rule(id=number, price="2299.95"))).data == {
+            "id": number
+        }
+        row = (await sandbox.post(f"{GTT}ruleDetails", {"id": number})).data
+        assert (row["price"], row["status"], row["clientid"]) == ("2299.95", "NEW", sandbox.who.client_code)
+        assert row["createddate"].endswith("Z")
+        assert (await sandbox.post(f"{path}cancelRule", {"id": number})).data == {"id": number}
+        assert (await listed(sandbox, "CANCELLED"))[0]["id"] == number
+        assert await listed(sandbox, "NEW") is None
+        assert (await sandbox.post(f"{path}cancelRule", {"id": number})).code == "AB9013"
+
+
+async def test_list_comes_in_pages_and_by_status() -> None:
+    async with box() as sandbox:
+        for _ in range(5):
+            await sandbox.post(f"{GTT}createRule", rule())
+        await sandbox.post(f"{GTT}cancelRule", {"id": "2"})
+        assert [row["id"] for row in await listed(sandbox, "FORALL", count=2, page=2)] == ["3", "4"]
+        assert [row["id"] for row in await listed(sandbox, "NEW")] == ["1", "3", "4", "5"]
+        assert await listed(sandbox, "FORALL", page=9) is None
+
+
+async def test_rule_of_another_client_is_not_there() -> None:
+    async with box() as sandbox:
+        number = (await sandbox.post(f"{GTT}createRule", rule())).data["id"]
+        await sandbox.login(1)
+        for name in ("ruleDetails", "cancelRule", "modifyRule"):
+            assert (await sandbox.post(GTT + name, rule(id=number))).code == "AB9013"
+        assert await listed(sandbox, "FORALL") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"qty": 0}, "AB9006"),
+        ({"disclosedqty": 2}, "AB9007"),
+        ({"price": "x"}, "AB9008"),
+        ({"triggerprice": 0}, "AB9009"),
+        ({"symboltoken": "1"}, "AB9011"),
+        ({"symboltoken": "99926000", "tradingsymbol": None}, "AB9011"),
+        ({"transactiontype": "HOLD"}, "AB9014"),
+        ({"producttype": "INTRADAY"}, "AB9015"),
+    ],
+)
+async def test_wrong_field_has_its_own_code(change: dict[str, object], code: str) -> None:
+    async with box() as sandbox:
+        assert (await sandbox.post(f"{GTT}createRule", rule(**change))).code == code
+
+
+@pytest.mark.parametrize(("change", "code"), [
+    ({"status": "NEW"}, "AB9004"), ({"page": 0}, "AB1"), ({"page": "x"}, "AB9017"), ({"count": -1}, "AB9018"),
+])  # fmt: skip
+async def test_list_asked_for_wrongly_is_told_so(change: dict[str, object], code: str) -> None:
+    async with box() as sandbox:
+        reply: Reply = await sandbox.post(
+            f"{GTT}ruleList", {"status": ["NEW"], "page": 1, "count": 1, **change}
+        )
+        assert reply.code == ("" if change == {"page": 0} else code)
+
+
+async def test_rule_becomes_an_order_when_the_price_reaches_its_trigger() -> None:
+    async with box() as sandbox:
+        last = await sandbox.last()
+        for trigger, price in ((last * 1.05, last * 1.05), (last * 0.95, last * 0.95)):
+            made = rule(
+                triggerprice=f"{round(trigger / 0.05) * 0.05:.2f}", price=f"{round(price / 0.05) * 0.05:.2f}"
+            )
+            await sandbox.post(f"{GTT}createRule", made)
+        assert len(await listed(sandbox, "NEW")) == 2
+        await sandbox.send("POST", "/sandbox/price", {"symbol": "RELIANCE", "lock": "upper"})
+
+        async def sent() -> bool:
+            return "1" in [row["id"] for row in await listed(sandbox, "SENTTOEXCHANGE") or ()]
+
+        await until(sent)
+        (order,) = await sandbox.book()
+        assert (order["ordertype"], order["producttype"], order["quantity"]) == ("LIMIT", "DELIVERY", "1")
+        assert [row["id"] for row in await listed(sandbox, "NEW")] == ["2"]
