@@ -9,24 +9,31 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import msgspec
 
 from broker.base import PlaceOutcome, StoreVenue
+from order.account_books import AccountBooks
 from order.charges import Charges
+from order.day_end import DayEnd
 from order.desk import Desk, Received
-from order.lifecycle import Event
-from order.orders import Order, Purpose
+from order.ex_watch import ExWatch
+from order.orders import Changes, Order
+from order.policy import Policy
+from order.record import VERSION, Recorder, base_entries
 from order.requests import DirectRequest
-from order.store import OrderStore, StoredOrder
-from order.users import User
+from order.revived import revive, without_pauses
+from order.store import OrderStore
+from order.users import User, user_rows
+from order.wish import same_wish
 from shared.bus.codec import Poison
 from shared.calendar import Calendar
-from shared.clock import Clock
+from shared.clock import Clock, ist_day
 from shared.errors import ConfigurationError, StoreError
-from shared.ids import order_tag
+from shared.failpoint import hit
 from shared.instruments import Instruments
-from shared.models import OrderState, OrderType, Product, Quote, Side, Signal, microseconds
+from shared.models import OrderResult, OrderState, Quote, microseconds, rupees
 from shared.quotes import Quotes
 
 _VERIFY = "Run `trading verify` to see where the books stand."
@@ -58,8 +65,21 @@ class Direct:
     rule: str
     repeated: bool
 
+    def result(self) -> OrderResult:
+        """Return it as `execute_order` does."""
+        average = rupees(self.value_paise) / self.filled if self.filled else Decimal(0)
+        done = "filled on paper" if self.state is OrderState.FILLED else self.state.value.lower()
+        again = " (repeated request: nothing new was sent)" if self.repeated else ""
+        return OrderResult(
+            order_id=self.tag,
+            status=self.state,
+            filled_quantity=self.filled,
+            average_price=average,
+            message=(self.rule or done) + again,
+        )
 
-class Bookkeeper:
+
+class Bookkeeper(AccountBooks):
     """Owns desk and store; every public method is one transaction."""
 
     def __init__(
@@ -71,8 +91,13 @@ class Bookkeeper:
         venues: Mapping[str, StoreVenue],
         port: Quotes,
         clock: Clock,
+        armed: dict[int, bool] | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.store = store
+        self._policy = policy or Policy()
+        self.armed = armed if armed is not None else {}
+        self.recorder = Recorder(port, self.armed)
         self._instruments = instruments
         self._calendar = calendar
         self._charges = Charges()
@@ -80,6 +105,7 @@ class Bookkeeper:
         self._port = port
         self._clock = clock
         self._stale = False
+        self._ex_watch = ExWatch()
         self.desk = self._reload()
 
     @property
@@ -94,7 +120,7 @@ class Bookkeeper:
     @property
     def is_new(self) -> bool:
         """Whether no group has ever had a cursor."""
-        return not self._cursors
+        return self._unheard and not self._cursors
 
     def move_cursor(self, group: str, engine: str, epoch: str, seq: int) -> None:
         """Place *group*'s cursor; the journal keeps the move."""
@@ -104,7 +130,7 @@ class Bookkeeper:
             desk.changes.cursors[group, engine] = (epoch, seq)
             desk.changes.journal.append(desk.journal.entry(now_us, "cursor", [group, engine, epoch, seq]))
 
-        self._commit(move)
+        self._commit(move, "move_cursor", now_us, group, engine, epoch, seq)
 
     def take(self, group: str, items: Sequence[Received | Unreadable]) -> list[Order]:
         """Take signals for *group* in ONE transaction: inbox, an intent per subscriber, cursor.
@@ -121,10 +147,11 @@ class Bookkeeper:
                     self._bury(desk, group, item.engine, item.epoch, item.seq, item.poison, now_us)
                 else:
                     self._take_one(desk, group, item, taken, now_us)
+            hit("order.taking")
             last = items[-1]
             desk.changes.cursors[group, last.engine] = (last.epoch, last.seq)
 
-        return self._commit(decide) if items else []
+        return self._commit(decide, "take", now_us, group, [_given(item) for item in items]) if items else []
 
     def direct(self, request: DirectRequest) -> tuple[Direct, list[Order]]:
         """Take a direct order; a repeated `client_order_id` returns the first one's state."""
@@ -134,38 +161,85 @@ class Bookkeeper:
         now_us = self._clock.now_us()
         run = self._port.run
         quote = self._port.latest(request.symbol)
-        if quote is None or run == "sim":  # a simulated price is no price for an order given by hand
+        if quote is None or run == "sim":
+            # A price that the engine makes up is none for an order given by hand.
             run, quote = "manual", None
         if quote is None and not request.price_paise:
             raise ConfigurationError(
                 f"There is no price of {request.symbol} to go by.", remedy="Give one as `price`, in rupees."
             )
         at_us = quote.at_us if quote is not None and run.startswith("replay") else now_us
+        return self.direct_at(request, run, quote, at_us)
+
+    def direct_at(
+        self, request: DirectRequest, run: str, quote: Quote | None, at_us: int
+    ) -> tuple[Direct, list[Order]]:
+        """Take a new direct order at a price and a market time that are known already."""
+        now_us = self._clock.now_us()
+        self._days.note(run, ist_day(at_us))
         made: list[Order] = []
-        sends = self._commit(lambda desk: made.append(desk.direct(request, run, quote, at_us, now_us)))
+        sends = self._commit(
+            lambda desk: made.append(desk.direct(request, run, quote, at_us, now_us)),
+            *("direct_at", now_us, request.user.user_no, request.client_order_id, request.payload),
+            *(run, quote, at_us),
+        )
         order = made[0]
         return Direct(order.tag, order.state, order.filled, order.value_paise, order.rule, False), sends
 
     def quotes(self, run: str, batch: Sequence[Quote]) -> list[Order]:
         """Hold orders at work against new prices."""
         now_us = self._clock.now_us()
-        return self._commit(lambda desk: desk.quotes(run, batch, now_us))
+        self._days.note(run, ist_day(max((quote.at_us for quote in batch), default=0)))
+        return self._commit(lambda desk: desk.quotes(run, batch, now_us), "quotes", now_us, run, batch)
+
+    def after_answer(self, *, idle: bool) -> None:
+        """Do what is due but must not delay an answer: ex-dates, days that are over, the store's own."""
+        now_us = self._clock.now_us()
+        for run, day in self._days.newest():
+            self._ex_watch.look(self.desk, run, day, now_us)
+        self.close_days()
+        self.store.after_answer(idle=idle)
+
+    def close_days(self, *, final: bool = False) -> None:
+        """Book the charges of days that are over; with *final* also of a replay's last day."""
+        for market_no, day in self._days.due(self.desk, self._clock.now_us(), final=final):
+            self.book_day(market_no, day)
+
+    def book_day(self, market: int, day: int) -> None:
+        """Book the charges of a market's days up to *day*."""
+        now_us = self._clock.now_us()
+        self._commit(lambda desk: self._days.book(desk, market, day, now_us), "book_day", now_us, market, day)
+
+    def claim(self, order: Order) -> bool:
+        """Claim a queued order, durably; False where it shall not go out (now)."""
+        now_us = self._clock.now_us()
+        claimed: list[bool] = []
+
+        def claim(desk: Desk) -> None:
+            current = self._current(desk, order)
+            # After a failed commit the memory is another: what waited there is queued anew.
+            if current is not order:
+                self.recorder.drop()
+            claimed.append(current is order and desk.claim(order, now_us))
+
+        self._commit(claim, "claim", now_us, order.key())
+        return claimed[0]
 
     def answer(self, order: Order, outcome: PlaceOutcome) -> list[Order]:
-        """Book a remote venue's answer to one send."""
+        """Book a broker's answer to one send."""
         now_us = self._clock.now_us()
 
         def book(desk: Desk) -> None:
             # The memory may have been built anew since the send: the order that counts is the desk's.
-            at_work = desk.at_work.get((order.run, order.instrument.symbol), {})
-            current = next((known for known in at_work.values() if known.key() == order.key()), None)
+            current = self._current(desk, order)
             if current is None:
-                raise StoreError(
-                    f"An answer came for order {order.tag}, which is not at work.", remedy=_VERIFY
-                )
+                if order.tag in desk.line(order.user.user_no).ended:
+                    return  # the books have told its end before its answer came
+                raise StoreError(f"An answer came for order {order.tag}, which is not known.", remedy=_VERIFY)
             desk.answer(current, outcome, now_us)
 
-        return self._commit(book)
+        said = [type(outcome).__name__, msgspec.to_builtins(outcome)]
+        return self._commit(book, "answer", now_us, order.key(), said)
 
     def save_user(self, user: User) -> User:
         """Store a user (new when `user_no` is 0); return them with their number."""
@@ -176,10 +250,20 @@ class Bookkeeper:
                 remedy="Another group's cursor stands elsewhere: signals would come twice or not at all.",
             )
         if user.user_no == 0:
-            user = msgspec.structs.replace(user, user_no=max(self.desk.users, default=0) + 1)
-        body = msgspec.to_builtins(user)
+            user = msgspec.structs.replace(user, user_no=self.desk.writer.next_of(self.desk.users))
+        account = known.account if known is not None else user.account or user.broker
+        user = msgspec.structs.replace(user, account=account)  # the ids of their orders hang on it
+        if known is not None and known.broker != user.broker and self.desk.engaged(user.user_no):
+            raise ConfigurationError(
+                f"User {user.user_id!r} has open positions or orders at {known.broker!r}.",
+                remedy="Close them before the user goes to another broker.",
+            )
+        now_us = self._clock.now_us()
+        if self.recorder.waiting:
+            self.write_down(now_us)  # what came in before has to stand before
+        body = [VERSION, msgspec.to_builtins(user), user_rows(user, now_us)]
         try:
-            self.store.save_user(user, body, self._clock.now_us(), self.desk.journal)
+            self.store.save_user(user, body, now_us, self.desk.journal)
         except BaseException:
             self._undo()
             raise
@@ -187,22 +271,58 @@ class Bookkeeper:
         self._index()
         return user
 
+    def write_down(self, now_us: int) -> None:
+        """Journal the inputs that wait, though nothing was written because of them."""
+        changes = self.desk.drain()
+        self.recorder.end(changes, self.desk.journal, now_us, at_once=True)
+        try:
+            self.store.commit(changes)
+        except BaseException:
+            self._undo()
+            raise
+
     # -- inside ----------------------------------------------------------------------------------
 
-    def _commit(self, decide: Callable[[Desk], object]) -> list[Order]:
+    def _commit(
+        self, decide: Callable[[Desk], object], kind: str, now_us: int, *given: object
+    ) -> list[Order]:
+        """Run one decision as one transaction, and record what it was given.
+
+        Args:
+            decide: Changes the desk.
+            kind: The name of the method here that takes the same again when a day is decided anew.
+            now_us: Wall time.
+            given: Its arguments; what is no plain value needs a line in `order.rerun`.
+        """
         if self._stale:
             self._reload()
         desk = self.desk
         try:
+            self.recorder.begin(kind, now_us, *given)
             decide(desk)
-            changes = desk.drain()
-            if not changes.empty:
-                self.store.commit(changes)
+            hit("order.commit")
+            changes = self._write_changes(desk, now_us)
         except BaseException:
             self._undo()
             raise
+        if not changes.empty:
+            hit("order.committed")
         self._cursors.update(changes.cursors)
         return changes.sends
+
+    def _write_changes(self, desk: Desk, now_us: int) -> Changes:
+        changes = desk.drain()
+        self.recorder.end(changes, desk.journal, now_us)
+        if not changes.empty:
+            self.store.commit(changes)
+        return changes
+
+    @staticmethod
+    def _current(desk: Desk, order: Order) -> Order | None:
+        """Return the desk's own order of *order*'s key, at work or ended a short while ago."""
+        at_work = desk.at_work.get((order.run, order.instrument.symbol), {})
+        known = next((each for each in at_work.values() if each.key() == order.key()), None)
+        return known or desk.line(order.user.user_no).orders.get(order.tag)
 
     def _undo(self) -> None:
         """Forget what was decided and not written: only the store knows now, once it can be read."""
@@ -217,9 +337,10 @@ class Bookkeeper:
             known = self.store.find_signal(group, signal_id)
             before = None if known is None else known[1]
         if before is None:
+            self._days.note(item.signal.run, ist_day(microseconds(item.signal.bar_close)))
             taken[signal_id] = item.payload
             desk.take(group, item, self._subscribers.get((group, item.signal.strategy_id), ()), now_us)
-        elif before != item.payload and not _same_wish(before, item.signal):
+        elif before != item.payload and not same_wish(before, item.signal):
             reason = f"signal_id {signal_id}: taken before with another content"
             self._bury(desk, group, item.engine, item.epoch, item.seq, Poison(reason, item.payload), now_us)
 
@@ -238,10 +359,14 @@ class Bookkeeper:
                 remedy="Use a new id for a new order; a repeat must be the same in every field.",
             )
         state, filled, value_paise, rule = self.store.order_state(signal_no, request.user.user_no)
-        tag = order_tag(request.user.broker, request.user.user_id, request.signal_id, 0, 0, 0)
+        tag = request.user.tag(request.signal_id)
         return Direct(tag, state, filled, value_paise, rule, True)
 
     def _reload(self) -> Desk:
+        with without_pauses():
+            return self._load()
+
+    def _load(self) -> Desk:
         loaded = self.store.load()
         desk = Desk(
             instruments=self._instruments,
@@ -249,36 +374,43 @@ class Bookkeeper:
             charges=self._charges,
             venues=self._venues,
             journal=loaded.journal,
-            port=self._port,
+            port=self.recorder,
+            armed=self.recorder.armed,
+            policy=self._policy,
+            writer=loaded.writer,
         )
+        now_us = self._clock.now_us()
+        venues = {name: venue.profile for name, venue in self._venues.items()}
+        policy = msgspec.to_builtins(self._policy)
+        self.recorder.start(now_us, {**loaded.told, "venues": venues, "policy": policy})
         for number, kind, name in loaded.names:
             desk.know_name(number, kind, name)
         for user in loaded.users:
             desk.know_user(user)
+        self._days = DayEnd(self.store, self._charges, loaded.closes)
         for book in loaded.books:
             desk.know_book(book)
+            self._days.note(desk.name_of(book.key[0]), book.day)
+            self._ex_watch.note(desk.name_of(book.key[0]), book.day)
+        desk.know_deliveries(loaded.deliveries)
         desk.signal_no, desk.venue_no, desk.fill_no = loaded.signal_no, loaded.venue_no, loaded.fill_no
-        for stored in loaded.at_work:
-            desk.know_order(_revived(desk, stored))
-        self._cursors = dict(loaded.cursors)
+        revive(desk, loaded, now_us)
+        self._cursors, self._unheard = dict(loaded.cursors), loaded.unheard
         self.desk = desk
         self._index()
         self._stale = True
-        self._lose_sending(desk)
+        desk.changes.journal.extend(base_entries(desk.journal, now_us, loaded.unjournaled))
+        self._lose_sending(desk, now_us)
         self._stale = False
         return desk
 
-    def _lose_sending(self, desk: Desk) -> None:
+    def _lose_sending(self, desk: Desk, now_us: int) -> None:
         """A claim without an answer at start may be at the venue: UNKNOWN, never sent again."""
-        now_us = self._clock.now_us()
-        for orders in list(desk.at_work.values()):
-            for order in list(orders.values()):
-                if order.state is OrderState.SENDING:
-                    desk.moved(order, Event.LOSE, now_us)
+        for order in [each for orders in desk.at_work.values() for each in orders.values()]:
+            if order.state is OrderState.SENDING:
+                desk.lost(order, now_us)
         desk.journal_moves("restart", now_us, [])
-        changes = desk.drain()
-        if not changes.empty:
-            self.store.commit(changes)
+        self._write_changes(desk, now_us)
 
     def _index(self) -> None:
         self._subscribers: dict[tuple[str, str], list[User]] = {}
@@ -287,45 +419,7 @@ class Bookkeeper:
                 self._subscribers.setdefault((user.group, strategy_id), []).append(user)
 
 
-def _same_wish(payload: bytes, signal: Signal) -> bool:
-    """Whether two payloads of one id differ only in when the engine accepted them."""
-    before = msgspec.json.decode(payload, type=Signal)
-    return (
-        msgspec.structs.replace(before, accepted_at=signal.accepted_at, valid_until=signal.valid_until)
-        == signal
-    )
-
-
-def _revived(desk: Desk, stored: StoredOrder) -> Order:
-    row = stored.row
-    user = desk.users[int(row[1] or 0)]
-    key = (stored.market_no, stored.strategy_no, stored.symbol_no, str(row[7]), user.user_no)
-    symbol = desk.name_of(stored.symbol_no)
-    order = Order(
-        int(row[0] or 0),
-        stored.signal_id,
-        desk.account(user, stored.market_no),
-        int(row[2] or 0),
-        desk.book(key),
-        desk.instruments.get(symbol),
-        desk.name_of(stored.market_no),
-        Purpose(str(row[5])),
-        Side(str(row[6])),
-        Product(str(row[7])),
-        OrderType(str(row[8])),
-        int(row[9] or 0),
-        int(row[10] or 0),
-        int(row[17] or 0),
-    )
-    order.slice_no, order.attempt = int(row[3] or 0), int(row[4] or 0)
-    order.state, order.rule = OrderState(str(row[11])), str(row[12])
-    order.filled, order.value_paise, order.charges_paise = (
-        int(row[13] or 0),
-        int(row[14] or 0),
-        int(row[15] or 0),
-    )
-    order.venue_no = None if row[16] is None else int(row[16])
-    order.updated_us = int(row[18] or 0)
-    if stored.payload.startswith(b'{"schema"'):
-        order.valid_until_us = microseconds(msgspec.json.decode(stored.payload, type=Signal).valid_until)
-    return order
+def _given(item: Received | Unreadable) -> list[object]:
+    """Return what the journal keeps of what came off the bus."""
+    said = [item.payload] if isinstance(item, Received) else [item.poison.reason, item.poison.raw]
+    return [item.engine, item.epoch, item.seq, *said]

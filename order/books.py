@@ -21,7 +21,8 @@ class Book:
         day: Trading day (IST, days since the epoch) of the next two.
         day_entries: Entry orders sent that day.
         day_net_paise: Realised minus charges of that day.
-        entering, exiting: Shares of entries and exits at work, ≥ 0; not stored, they follow from the orders.
+        entering, exiting, stopping: Shares of entries, exits and stops at work, ≥ 0; not stored, they follow
+            from the orders.
         entering_paise: What the entries at work will cost at their reference price.
     """
 
@@ -37,6 +38,7 @@ class Book:
         "key",
         "quantity",
         "realised_paise",
+        "stopping",
         "target",
     )
 
@@ -53,11 +55,12 @@ class Book:
         self.entering = 0
         self.entering_paise = 0
         self.exiting = 0
+        self.stopping = 0
 
     @property
     def idle(self) -> bool:
         """Whether nothing is held and nothing at work."""
-        return not (self.quantity or self.entering or self.exiting)
+        return not (self.quantity or self.entering or self.exiting or self.stopping)
 
     def open_day(self, day: int) -> None:
         """Start the day's figures anew when *day* is later than theirs."""

@@ -21,9 +21,11 @@ from shared.errors import (
     ConfigurationError,
     DataError,
     LockHeld,
+    LoginRefused,
     RefusedBySafety,
     StoreError,
     TradingError,
+    VenueUnavailable,
 )
 
 TIMEOUT_S = 10.0
@@ -38,6 +40,8 @@ _KINDS = {
         StoreError,
         BusUnavailable,
         DataError,
+        VenueUnavailable,
+        LoginRefused,
     )
 }
 
@@ -100,7 +104,9 @@ class ControlClient:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def ask(self, do: str, arguments: Mapping[str, object] | None = None) -> Any:
+    async def ask(
+        self, do: str, arguments: Mapping[str, object] | None = None, timeout_s: float = TIMEOUT_S
+    ) -> Any:
         """Send one command and return its result.
 
         Raises:
@@ -109,7 +115,7 @@ class ControlClient:
         """
         request = {"do": do, "with": dict(arguments or {})}
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_LINE_BYTES)
                 try:
                     # Not msgspec: it writes NaN as null, and the other side must see what was meant.

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from broker.base import Accepted, NotSent, PlaceOutcome, Rejected
 from order.accounts import Account
+from order.bells import Bells
 from order.books import Book
-from order.execution import Execution, Seat
+from order.execution import Seat
+from order.guards import bar_start_us, plan_of
 from order.lifecycle import Event
 from order.orders import DIRECT_ENGINE, MANUAL, Order, Purpose
 from order.requests import DirectRequest
-from order.risk import Entry, Market, Refused, check_entry, check_market, exit_open
+from order.risk import Entry, Market, Refused, check_entry, check_market, check_signal, exit_open
 from order.users import Terms, User, shares
 from order.wish import is_short, read
 from shared.clock import ist_day
@@ -31,12 +32,10 @@ from shared.models import (
     Signal,
     SignalType,
     Target,
+    is_rehearsal,
     microseconds,
     paise,
 )
-
-ENTRY_VALID_US = 60_000_000
-"""How long a reversal's entry may wait for its exit in a replay, market time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class _Case:
         refused: What forbids entries to everybody, or None.
         valid_until_us: Wall time after which an entry is too late.
         exits_open: An exit can be sent now.
+        protected: It carries a stop or a target.
     """
 
     signal_no: int
@@ -71,9 +71,10 @@ class _Case:
     refused: Refused | None
     valid_until_us: int
     exits_open: bool
+    protected: bool
 
 
-class Desk(Execution):
+class Desk(Bells):
     """All state of the order side and every decision on it."""
 
     def take(self, group: str, received: Received, subscribers: Iterable[User], now_us: int) -> int:
@@ -110,9 +111,10 @@ class Desk(Execution):
             signal_no,
             signal,
             market,
-            check_market(market, self.calendar) if instrument else Refused("unknown_symbol", signal.symbol),
+            check_signal(market, self.calendar) if instrument else Refused("unknown_symbol", signal.symbol),
             microseconds(signal.valid_until),
             self._exits_open(market),
+            signal.stop is not None or signal.target is not None,
         )
         for account, book, terms in seats:
             if account.day < market.day:
@@ -183,13 +185,15 @@ class Desk(Execution):
             reference,
             at_us,
         )
+        if request.trigger_paise:
+            self.set_trigger(order, request.trigger_paise)
         refused = None
         if purpose is Purpose.ENTRY:
             refused = check_market(market, self.calendar) or self._check(market, account, order, MANUAL)
         if refused is not None:
             self.refuse(order, refused, now_us)
         elif purpose is Purpose.ENTRY or exit_open(run, at_us, False, instrument, self.calendar):
-            self.send(order, quote, now_us)
+            (self.send if purpose is Purpose.ENTRY else self.send_exit)(order, quote, now_us)
         else:
             self._latch(order)
         seen = _seen(quote)
@@ -198,29 +202,24 @@ class Desk(Execution):
         )
         return order
 
+    def wants(self, run: str, quote: Quote) -> bool:
+        """Whether something here waits for prices of that symbol, or a moment of its day has come."""
+        key = run, quote.symbol
+        return key in self.at_work or bool(self.guarded.get(key)) or quote.at_us >= self.bells.get(key, 0)
+
     def quotes(self, run: str, batch: Iterable[Quote], now_us: int) -> None:
         """Hold orders at work, latched exits and waiting entries of market *run* against new prices."""
         for quote in batch:
+            self.ring(run, quote.symbol, quote.at_us, quote, now_us)
             for order in list(self.at_work.get((run, quote.symbol), {}).values()):
                 if order.state is OrderState.NEW:
-                    self._try_again(order, quote, now_us)
+                    if order.wire is None or not (order.queued or now_us < order.wire.not_before_us):
+                        self._try_again(order, quote, now_us)
                 else:
                     self.match(order, quote, now_us)
+            if self.guarded:
+                self.watch_levels(quote, run, now_us)
         self.journal_moves("quotes", now_us, [run])
-
-    def answer(self, order: Order, outcome: PlaceOutcome, now_us: int) -> None:
-        """Book what a remote venue answered to one send; a lost answer is UNKNOWN, never a guess."""
-        if isinstance(outcome, Accepted):
-            self.moved(order, Event.ACCEPT, now_us)
-        elif isinstance(outcome, Rejected):
-            order.rule = outcome.reason
-            self.moved(order, Event.REJECT, now_us)
-        elif isinstance(outcome, NotSent):
-            self.moved(order, Event.NOT_SENT, now_us)
-        else:
-            order.rule = outcome.reason
-            self.moved(order, Event.LOSE, now_us)
-        self.journal_moves("answer", now_us, [type(outcome).__name__])
 
     def _market(self, signal: Signal, now_us: int) -> Market:
         instrument = self.instruments.find(signal.symbol)
@@ -275,14 +274,24 @@ class Desk(Execution):
         if wish.enter is None:
             return
         order = self._order(case, account, book, terms, Purpose.ENTRY, wish.enter, 1 if wish.exit else 0)
+        if case.protected or terms.trail_percent:
+            order.plan = plan_of(case.signal, terms)
         if case.market.now_us > case.valid_until_us:
             self.moved(order, Event.EXPIRE, case.market.now_us)
         elif case.refused is not None:
             self.refuse(order, case.refused, case.market.now_us)
+        elif self.guards and self._stopped_on_bar(case, book):
+            refused = Refused("stopped_out", "no entry on the bar of a stop-out")
+            self.refuse(order, refused, case.market.now_us)
         elif wish.exit and book.quantity:
             self.wait(order)  # a reversal's entry is checked anew once the exit is done
         else:
             self._enter(order, case.market, account, case.signal.strategy_id, terms)
+
+    def _stopped_on_bar(self, case: _Case, book: Book) -> bool:
+        guard = self.guards.get(book.key)
+        started_us = bar_start_us(case.signal.timeframe, microseconds(case.signal.bar_close))
+        return guard is not None and started_us < guard.stopped_us
 
     def _enter(self, order: Order, market: Market, account: Account, strategy_id: str, terms: Terms) -> None:
         if order.side is Side.SELL and not (terms.allow_short and terms.product is Product.INTRADAY):
@@ -300,6 +309,11 @@ class Desk(Execution):
         if refused is not None:
             self.refuse(order, refused, market.now_us)
             return
+        if order.plan is not None or self.guards:
+            refused = self.guard(order, order.plan, price)
+            if refused is not None:
+                self.refuse(order, refused, market.now_us)
+                return
         order.book.target = Target.LONG if order.side is Side.BUY else Target.SHORT
         self.send(order, market.quote, market.now_us)
 
@@ -308,9 +322,13 @@ class Desk(Execution):
         self.withdraw_entries(book, case.market.now_us)
         book.target = Target.FLAT
         self.changes.books[book.key] = book
-        if book.entering and not book.exiting:
-            # An entry whose fate is not known: what has to be sold shows when it is settled.
-            self.wait(self._order(case, account, book, terms, Purpose.EXIT, side, 0))
+        if book.stopping or (book.entering and not book.exiting):
+            # An entry whose fate is not known, or a stop: what has to be sold shows when it is settled.
+            guard = self.guards.get(book.key)
+            if guard is not None and guard.exit is not None:
+                self._nothing(case, account, book, terms, "already_there")
+            else:
+                self.wait_for_stop(self._order(case, account, book, terms, Purpose.EXIT, side, 0))
             return
         open_quantity = abs(book.quantity) - book.exiting
         if open_quantity <= 0:
@@ -319,14 +337,9 @@ class Desk(Execution):
         order = self._order(case, account, book, terms, Purpose.EXIT, side, 0)
         order.quantity = open_quantity
         if case.exits_open:
-            self.send(order, case.market.quote, case.market.now_us)
+            self.send_exit(order, case.market.quote, case.market.now_us)
         else:
             self._latch(order)
-
-    def _latch(self, order: Order) -> None:
-        """Keep an exit, with its shares reserved, until its market is open."""
-        order.book.exiting += order.quantity
-        self.wait(order)
 
     def _nothing(self, case: _Case, account: Account, book: Book, terms: Terms, rule: str) -> None:
         side = Side.SELL if case.signal.signal_type in _SELLING else Side.BUY
@@ -361,6 +374,12 @@ class Desk(Execution):
             return Refused("opposite_position", f"{order.book.quantity} shares are open the other way")
         if order.book.entering and order.book.target is Target.FLAT and strategy_id != MANUAL:
             return Refused("exit_pending", "an exit waits for an entry whose fate is not known")
+        if self.plans.told and is_rehearsal(market.run) and order.book.key[3] == Product.INTRADAY:
+            late = self.too_late(market.run, market.at_us, market.instrument)
+            if late is not None:
+                return late
+        if order.book.stopping and not order.book.quantity:
+            return Refused("exit_pending", "the stop of the last position is not done")
         return check_entry(
             Entry(
                 market,
@@ -375,61 +394,8 @@ class Desk(Execution):
             )
         )
 
-    def _try_again(self, order: Order, quote: Quote, now_us: int) -> None:
-        """Send a latched exit once the session is open, or a reversal's entry once the book is flat."""
-        account = order.account
-        daily = False
-        if order.purpose is Purpose.EXIT:
-            at_us = now_us if order.run == "live" else quote.at_us
-            if exit_open(order.run, at_us, daily, order.instrument, self.calendar):
-                self._send_exit(order, quote, now_us)
-            return
-        # A replay at any speed must end alike, so there the market's clock judges what waits.
-        replayed = order.run.startswith("replay")
-        if quote.at_us > order.placed_us + ENTRY_VALID_US if replayed else now_us > order.valid_until_us:
-            self.moved(order, Event.EXPIRE, now_us)
-        elif not order.book.quantity and not order.book.exiting:
-            strategy_id = self.name_of(order.book.key[1])
-            terms = order.user.subscriptions.get(strategy_id)
-            market = Market(
-                order.run,
-                daily,
-                order.instrument,
-                quote,
-                order.price_paise,
-                quote.at_us,
-                now_us,
-                ist_day(quote.at_us),
-            )
-            refused = check_market(market, self.calendar)
-            if terms is None:
-                refused = Refused("unsubscribed", f"the user left {strategy_id}")
-            if refused is not None or terms is None:
-                self.refuse(order, refused or Refused("unsubscribed"), now_us)
-            else:
-                account.open_day(market.day)
-                order.book.open_day(market.day)
-                order.placed_us = quote.at_us
-                self.unlist(order)
-                self._enter(order, market, account, strategy_id, terms)
-
-    def _send_exit(self, order: Order, quote: Quote, now_us: int) -> None:
-        book = order.book
-        if not order.quantity:
-            if book.entering:
-                return
-            order.quantity = abs(book.quantity) - book.exiting
-            if order.quantity <= 0:
-                order.quantity = 0
-                self.refuse(
-                    order, Refused("nothing_to_exit", "the entry that it waited for bought nothing"), now_us
-                )
-                return
-        else:
-            book.exiting -= order.quantity
-        order.placed_us = quote.at_us
-        self.unlist(order)
-        self.send(order, quote, now_us)
+    def _enter_again(self, order: Order, market: Market, strategy_id: str, terms: Terms) -> None:
+        self._enter(order, market, order.account, strategy_id, terms)
 
 
 _SELLING = frozenset({SignalType.SELL, SignalType.EXIT_LONG, SignalType.ENTER_SHORT})

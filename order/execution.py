@@ -7,27 +7,34 @@ its one send.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from broker.base import StoreVenue, VenueCancel, VenueFill
+from broker.base import StoreVenue, VenueCancel, VenueFill, VenueWake
 from order.accounts import Account
+from order.amend import Amendment
 from order.books import Book, BookKey
 from order.charges import Charges
+from order.day_plan import DayPlans
+from order.deliveries import Deliveries
+from order.guards import Guard
 from order.journal import Journal
 from order.lifecycle import FILLED_AT_ONCE, PLACED, Event
 from order.orders import Changes, Order, Purpose
+from order.policy import Policy
 from order.risk import Refused
+from order.slippage import slippage_bps
 from order.users import Terms, User
+from order.wire import Line, Wire
+from order.writer import ONLY_WRITER, Writer
 from shared.calendar import Calendar
 from shared.clock import ist_day
-from shared.instruments import Instrument, Instruments
-from shared.models import DONE_STATES, EXPOSED_STATES, OrderState, Quote, Target
+from shared.instruments import Instruments
+from shared.models import DONE_STATES, EXPOSED_STATES, OrderState, Product, Quote, Side, Target
 from shared.quotes import Quotes
 
 WITHDRAWN = "an exit came first"
-NIFTY50_BPS, DERIVATIVES_BPS, OTHER_BPS = 3, 6, 30
-# NIFTY 500 names would pay 12, but the instrument table does not know them: the dearer class is honest.
 
+DEFAULT = Policy()
 
 Seat = tuple[Account, Book, Terms]
 """Account, book and terms of one user who takes part in one strategy on one instrument."""
@@ -42,7 +49,14 @@ class Execution:
             not depend on how far its quotes have run ahead.
         at_work: Orders that are not done, by (run, symbol), oldest first.
         changes: Rows that the next commit writes.
+        armed: Users with an account at a broker, by number: whether it takes entries. Memory only.
+        deliveries: Shares of DELIVERY books by the day they were bought.
         seats: Who takes part, by (group, market, strategy, symbol); looked up once until a user changes.
+        guards: Protection of books; `guards_of` by user, `guarded` by (run, symbol), `touched` those to which
+            something has happened.
+        plans, bells: When a day's positions are closed; the next such moment by (run, symbol).
+        stop_becomes_exit: An exit modifies a resting stop into itself; else it cancels it first.
+        amend_no: Number of the latest request about an order at a broker.
     """
 
     def __init__(
@@ -54,6 +68,9 @@ class Execution:
         venues: Mapping[str, StoreVenue],
         journal: Journal,
         port: Quotes,
+        armed: dict[int, bool] | None = None,
+        policy: Policy = DEFAULT,
+        writer: Writer = ONLY_WRITER,
     ) -> None:
         self.instruments = instruments
         self.calendar = calendar
@@ -63,17 +80,27 @@ class Execution:
         self.port = port
         self.prices: dict[tuple[str, str], Quote] = {}
         self.at_work: dict[tuple[str, str], dict[int, Order]] = {}
-        self.changes = Changes()
+        self.writer = writer
+        self.changes = Changes(writer=writer)
         self.seats: dict[tuple[str, int, int, int], list[Seat]] = {}
         self.users: dict[int, User] = {}
-        self.signal_no = 0
-        self.venue_no = 0
-        self.fill_no = 0
+        self.armed = armed if armed is not None else {}
+        self.lines: dict[int, Line] = {}
+        self.deliveries = Deliveries(calendar)
+        self.signal_no = self.venue_no = self.fill_no = self.amend_no = writer.base
         self._books: dict[BookKey, Book] = {}
         self._accounts: dict[tuple[int, int], Account] = {}
         self._numbers: dict[tuple[str, str], int] = {}
         self._names: dict[int, str] = {}
         self._moved: dict[int, Order] = {}
+        self.guards: dict[BookKey, Guard] = {}
+        self.guards_of: dict[int, dict[BookKey, Guard]] = {}
+        self.guarded: dict[tuple[str, str], dict[BookKey, Guard]] = {}
+        self.touched: dict[BookKey, Guard] = {}
+        self.stop_becomes_exit = policy.stop_becomes_exit
+        self.plans = DayPlans(calendar, policy.square_off)
+        self.bells: dict[tuple[str, str], int] = {}
+        self._amended: dict[int, Amendment] = {}
 
     # -- what there is ---------------------------------------------------------------------------
 
@@ -84,12 +111,15 @@ class Execution:
 
     def number(self, kind: str, name: str) -> int:
         """Return the small number that stands for *name* in the hot tables, making it where new."""
-        number = self._numbers.get((kind, name))
-        if number is None:
-            number = len(self._numbers) + 1
+        if (number := self._numbers.get((kind, name))) is None:
+            number = self.writer.base + len(self._numbers) + 1
             self.know_name(number, kind, name)
             self.changes.names.append((number, kind, name))
         return number
+
+    def known_number(self, kind: str, name: str) -> int | None:
+        """Return the number that stands for *name*, or None where there is none yet."""
+        return self._numbers.get((kind, name))
 
     def know_name(self, number: int, kind: str, name: str) -> None:
         """Take a stored number and name."""
@@ -102,22 +132,25 @@ class Execution:
 
     def book(self, key: BookKey) -> Book:
         """Return the book at *key*, empty where there was none."""
-        book = self._books.get(key)
-        if book is None:
+        if (book := self._books.get(key)) is None:
             book = self._books[key] = Book(key)
         return book
 
     def know_book(self, book: Book) -> None:
         """Take a stored book at start; its user is known already."""
         self._books[book.key] = book
-        user = self.users.get(book.key[4])
-        if user is not None:
+        if (user := self.users.get(book.key[4])) is not None:
             self.account(user, book.key[0]).restore(book)
+
+    def know_deliveries(self, fills: Iterable[tuple[BookKey, Side, int, int]]) -> None:
+        """Take the stored fills of open DELIVERY books at start (shares, market time), oldest first."""
+        for key, side, quantity, at_us in fills:
+            instrument = self.instruments.get(self._names[key[2]])
+            self.deliveries.fill(key, instrument, side, quantity, ist_day(at_us))
 
     def account(self, user: User, market_no: int) -> Account:
         """Return *user* in one market."""
-        account = self._accounts.get((user.user_no, market_no))
-        if account is None:
+        if (account := self._accounts.get((user.user_no, market_no))) is None:
             account = self._accounts[user.user_no, market_no] = Account(user, market_no)
         return account
 
@@ -136,10 +169,40 @@ class Execution:
         self._keep(order)
         self._reserve(order, order.remaining)
 
+    def positions(self, user_no: int, run: str) -> dict[tuple[str, str], int]:
+        """Return a user's net shares by symbol and product in market *run*; what is flat is left out."""
+        found: dict[tuple[str, str], int] = {}
+        for (market_no, _, symbol_no, product, owner), book in self._books.items():
+            if owner == user_no and book.quantity and self._names[market_no] == run:
+                key = self._names[symbol_no], product
+                found[key] = found.get(key, 0) + book.quantity
+        return found
+
+    def engaged(self, user_no: int) -> bool:
+        """Whether a user holds something, or has an order that is not done."""
+        held = (account.open_books for (number, _), account in self._accounts.items() if number == user_no)
+        at_work = (order for orders in self.at_work.values() for order in orders.values())
+        return any(held) or any(order.user.user_no == user_no for order in at_work)
+
+    def open_books(self, run: str) -> list[Book]:
+        """Return the books of market *run* that hold something."""
+        return [
+            book for key, book in self._books.items() if book.quantity and self._names[key[0]] == run
+        ]
+
     def mark(self, run: str, symbol_no: int) -> int | None:
         """Return the latest price of an instrument in a market, paise."""
         quote = self.latest(run, self._names[symbol_no])
         return None if quote is None else quote.price_paise
+
+    def no_entries(self, user: User) -> tuple[str, str] | None:
+        """Return the rule and the reason why *user*'s account takes no entries; None where it does."""
+        if user.broker in self.venues:
+            return None
+        armed = self.armed.get(user.user_no)
+        if armed is None:
+            return "no_account", f"no account of {user.user_id} at {user.broker} is connected"
+        return None if armed else ("not_armed", "the account takes exits only; `trading arm` opens it")
 
     def latest(self, run: str, symbol: str) -> Quote | None:
         """Return the latest quote of *symbol* in market *run*."""
@@ -151,12 +214,14 @@ class Execution:
 
     def moved(self, order: Order, event: Event, now_us: int) -> None:
         """Move *order* along the table and see to what follows: rows, journal, reservations."""
-        was_exposed = order.state in EXPOSED_STATES
-        if event is Event.NOT_SENT and order.purpose is Purpose.ENTRY:
+        was_exposed = order.state in EXPOSED_STATES or order.queued
+        if event is Event.NOT_SENT and order.purpose is not Purpose.EXIT:
             self._reserve(order, -order.remaining)  # an exit stays latched, with its shares reserved
         order.apply(event, now_us)
         self._note(order)
         if order.state in DONE_STATES:
+            if order.wire is not None:
+                order.wire.queued = False
             if was_exposed:
                 self._reserve(order, -order.remaining)
             self.unlist(order)
@@ -176,20 +241,17 @@ class Execution:
         """Claim *order* and hand it to its venue."""
         account, book = order.account, order.book
         account.sends.append(order.placed_us)
-        if order.purpose is Purpose.ENTRY:
+        # What did not leave us before is the same entry when it goes out again.
+        if order.purpose is Purpose.ENTRY and order.wire is None:
             account.day_entries += 1
             book.day_entries += 1
         venue = self.venues.get(account.user.broker)
         if venue is None:
-            order.apply(Event.CLAIM, now_us)
-            self._reserve(order, order.quantity)
-            self._note(order)
-            self._keep(order)
-            self.changes.sends.append(order)
+            self.queue(order)
             return
         self.venue_no += 1
         order.venue_no = self.changes.venue_no = self.venue_no
-        fill = venue.place(order.terms(_slippage_bps(order.instrument)), quote)
+        fill = venue.place(order.terms(slippage_bps(order.instrument)), quote)
         if fill is not None and fill.quantity == order.quantity:
             # All within this transaction: nothing is ever at work, so nothing is reserved.
             order.walk(FILLED_AT_ONCE, now_us)
@@ -206,18 +268,53 @@ class Execution:
         if fill is not None:
             self._record(order, fill, now_us)
 
+    def queue(self, order: Order) -> None:
+        """Let *order* wait for its turn at its broker, in slices below the exchange's freeze quantity.
+
+        An entry of that size is refused by a rule; an exit has to get out whatever has come together.
+        """
+        freeze = order.instrument.freeze_quantity
+        if freeze is not None and order.quantity >= freeze:
+            most = max((freeze - 1) // order.instrument.lot, 1) * order.instrument.lot
+            rest, order.quantity = order.quantity - most, most
+            number = order.slice_no
+            while rest > 0:
+                number += 1
+                part = order.sibling(number, order.attempt, min(rest, most))
+                rest -= part.quantity
+                self._queue(part)
+        self._queue(order)
+
+    def _queue(self, order: Order) -> None:
+        if order.wire is None:
+            order.wire = Wire()
+        order.wire.queued = True
+        self._reserve(order, order.quantity)
+        self._note(order)
+        self._keep(order)
+        self.changes.sends.append(order)
+
     def match(self, order: Order, quote: Quote, now_us: int) -> None:
         """Let an in-store venue hold a resting order against a new price."""
         venue = self.venues.get(order.account.user.broker)
         if venue is None or order.state is OrderState.SENDING:
             return
-        answer = venue.match(order.terms(_slippage_bps(order.instrument)), quote)
+        answer = venue.match(order.terms(slippage_bps(order.instrument)), quote)
         order.met = order.met or quote.at_us > order.placed_us
+        if isinstance(answer, VenueWake):
+            self.set_trigger(order, 0)
+            answer = venue.match(order.terms(slippage_bps(order.instrument)), quote)
         if isinstance(answer, VenueFill):
             self._record(order, answer, now_us)
         elif isinstance(answer, VenueCancel):
             order.rule = answer.reason
             self.moved(order, Event.CANCEL, now_us)
+
+    def set_trigger(self, order: Order, trigger_paise: int) -> None:
+        """Let *order* sleep until a price, or with 0 wake it."""
+        order.trigger_paise = trigger_paise
+        self.changes.triggers.append((*order.key(), trigger_paise))
+        self._note(order)
 
     def withdraw_entries(self, book: Book, now_us: int) -> None:
         """Take a book's entries off the venue, or off the waiting list, before an exit."""
@@ -231,12 +328,16 @@ class Execution:
                 order.rule = WITHDRAWN
                 self.moved(order, Event.WITHDRAW, now_us)
             elif order.account.user.broker in self.venues:
-                # Only a venue in this store cancels by our word; elsewhere it may be filled by now.
                 order.rule = WITHDRAWN
                 self.moved(order, Event.CANCEL, now_us)
+            elif order.wire is not None:
+                # Only a venue in this store cancels by our word; elsewhere it may be filled by now.
+                order.wire.cancel = True
 
     def journal_moves(self, kind: str, now_us: int, head: list[object]) -> None:
         """Journal all steps since the last call as one entry; nothing where nothing moved."""
+        if self.touched and kind != "restart":
+            self.look_after(now_us)
         if self._moved or kind in ("signal", "direct"):
             self.changes.orders.update(self._moved)
             body = [head, [order.move() for order in self._moved.values()]]
@@ -245,9 +346,15 @@ class Execution:
                 order.path = order.state
             self._moved = {}
 
+    def end_request(self, order: Order) -> None:
+        """Settle the request about an order that has ended."""
+
+    def look_after(self, now_us: int) -> None:
+        """See to the stops of all books that something has happened to."""
+
     def drain(self) -> Changes:
         """Return what has to be written and begin anew."""
-        changes, self.changes = self.changes, Changes()
+        changes, self.changes = self.changes, Changes(writer=self.writer)
         return changes
 
     # -- inside ----------------------------------------------------------------------------------
@@ -268,13 +375,16 @@ class Execution:
         order.filled += quantity
         order.value_paise += quantity * fill.price_paise
         day = ist_day(fill.at_us)
-        total = self.charges.order_paise(order.side, order.product, order.value_paise, day)
+        kind = order.instrument.kind
+        total = self.charges.order_paise(order.side, order.product, order.value_paise, day, kind)
         charges = total - order.charges_paise
         order.charges_paise = total
         if account.day < day:
             account.open_day(day)
         if book.day < day:
             book.open_day(day)
+        if order.product is Product.DELIVERY:
+            self.deliveries.fill(book.key, order.instrument, order.side, quantity, day)
         realised = book.fill(order.side, quantity, fill.price_paise, charges)
         account.add_profit(book.key[1], realised - charges)
         self.fill_no += 1
@@ -299,9 +409,12 @@ class Execution:
     def _reserve(self, order: Order, quantity: int) -> None:
         book = order.book
         if order.purpose is Purpose.ENTRY:
-            if order.state is not OrderState.NEW:
+            if order.state is not OrderState.NEW or order.queued:
                 book.entering += quantity
                 book.entering_paise += quantity * order.price_paise
+        elif order.purpose is Purpose.STOP:
+            if order.state is not OrderState.NEW or order.queued:
+                book.stopping += quantity
         else:
             book.exiting += quantity
         order.account.note(book)
@@ -317,6 +430,12 @@ class Execution:
         if order.filled or order.state in EXPOSED_STATES:
             self.changes.books[order.book.key] = order.book
         self._moved[id(order)] = order
+        if order.wire is not None and order.wire.amend is not None:
+            self.end_request(order)
+        if self.guards:
+            guard = self.guards.get(order.book.key)
+            if guard is not None:
+                self.touched[order.book.key] = guard
 
     def _keep(self, order: Order) -> None:
         self.at_work.setdefault((order.run, order.instrument.symbol), {})[id(order)] = order
@@ -326,9 +445,3 @@ class Execution:
         orders = self.at_work.get((order.run, order.instrument.symbol))
         if orders is not None and orders.pop(id(order), None) is not None and not orders:
             del self.at_work[order.run, order.instrument.symbol]
-
-
-def _slippage_bps(instrument: Instrument) -> int:
-    if instrument.nifty50:
-        return NIFTY50_BPS
-    return DERIVATIVES_BPS if instrument.derivatives else OTHER_BPS

@@ -72,7 +72,7 @@ TABLE: dict[S, dict[Event, S]] = {
     # Found after all: a late double is booked and shown, never hidden.
     S.ABSENT: {Event.ACCEPT: S.ACCEPTED, Event.FILL: S.PARTIALLY_FILLED, Event.COMPLETE: S.FILLED},
     S.FILLED: {},
-    S.REJECTED: {},
+    S.REJECTED: {Event.ACCEPT: S.ACCEPTED, Event.FILL: S.PARTIALLY_FILLED, Event.COMPLETE: S.FILLED},
     S.REFUSED: {},
     S.EXPIRED: {Event.FILL: S.EXPIRED, Event.COMPLETE: S.FILLED},
 }

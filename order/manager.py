@@ -7,9 +7,9 @@ this manager sends its commands there instead, so that a script works beside a r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -21,18 +21,22 @@ from broker.base import RemoteVenue, StoreVenue
 from broker.registry import known as known_venues
 from broker.registry import store_venue
 from order.bookkeeper import Bookkeeper, Direct, Unreadable
-from order.control import ControlClient, ControlServer, control_path
+from order.control import ControlClient, ControlServer
 from order.desk import Received
+from order.lane import AccountState
+from order.lanes import Lanes
 from order.orders import Order
+from order.place import Place
+from order.policy import Policy
 from order.requests import parse_direct
-from order.schema import LOCK_NAME
-from order.sqlite_store import SqliteOrderStore
+from order.review import Case, Verdict
+from order.stores import DEFAULT_GROUP
 from order.users import Limits, Terms, User, check_user, demo_users
 from shared.calendar import Calendar
 from shared.clock import Clock, SystemClock
-from shared.errors import ConfigurationError, LockHeld, RefusedBySafety
+from shared.errors import ConfigurationError, LockHeld, RefusedBySafety, StoreError
 from shared.instruments import Instruments
-from shared.models import OrderResult, OrderState, Quote, rupees
+from shared.models import OrderResult, OrderState, Quote
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
 from shared.store.lock import FileLock
@@ -42,6 +46,11 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 DEMO_STRATEGIES = ("ma_crossover",)
+ARM_TIMEOUT_S = 120.0
+DIRECT_PATIENCE_S = 5.0
+"""How long a direct order's caller waits for the broker's answer; then it is told how the order stands."""
+
+DIRECT_POLL_S = 0.02
 
 
 @dataclass(slots=True)
@@ -52,10 +61,11 @@ class _Open:
     thread: OwnedThread
     books: Bookkeeper
     control: ControlServer
+    lanes: Lanes
 
 
 class OrderManager:
-    """Sizes, checks, sends and books orders, on paper.
+    """Sizes, checks, sends and books orders, on paper or at a broker.
 
     Args:
         paper_trading: Consent of the caller; live needs this and the environment's, the safer one wins.
@@ -63,7 +73,10 @@ class OrderManager:
         clock: The machine's where not given.
         quotes: Prices of the engine or a feed; without them orders fill from their own price.
         venues: Venues by name, in place of the registry's.
-        remotes: Venues behind a wire, by name.
+        environment: What the store is marked with: `paper`, or `sandbox` for a rehearsal of live trading, or
+            `proof`.
+        remotes: The account at a broker of each user that has one, by user id.
+        group: The user group to serve where the books are on PostgreSQL; `default` where None.
         demo_strategies: What the three demo users of a first start subscribe to.
     """
 
@@ -71,18 +84,22 @@ class OrderManager:
         self,
         paper_trading: bool = True,
         *,
+        environment: str = "paper",
         settings: Settings | None = None,
         clock: Clock | None = None,
         quotes: QuoteBoard | None = None,
         venues: Mapping[str, StoreVenue] | None = None,
         remotes: Mapping[str, RemoteVenue] | None = None,
         demo_strategies: Sequence[str] = DEMO_STRATEGIES,
+        group: str | None = None,
     ) -> None:
         self.settings = settings or Settings.load()
+        self.place = Place.of(self.settings, group)
         self.paper = paper_trading or self.settings.paper_trading
         self.board = quotes or QuoteBoard()
         self._clock = clock or SystemClock()
         self._venues = venues
+        self._environment = environment
         self._remotes = dict(remotes or {})
         self._demo_strategies = list(demo_strategies)
         self._open: _Open | None = None
@@ -111,24 +128,36 @@ class OrderManager:
         """
         if self._open is not None or self._remote is not None:
             return
-        if not self.paper:
+        if not self.paper and self._environment not in ("sandbox", "proof"):
             raise RefusedBySafety(
                 "Live trading is not part of this version.", remedy="Set PAPER_TRADING=true, or leave it out."
             )
-        lock = FileLock(self.home / LOCK_NAME)
+        if self.paper and (self._environment not in ("paper", "proof") or self._remotes):
+            raise RefusedBySafety(
+                "Orders would leave this machine although PAPER_TRADING is on.",
+                remedy="Set PAPER_TRADING=false for a rehearsal on a sandbox.",
+            )
+        lock = self.place.lock()
         if not lock.try_acquire():
-            self._remote = ControlClient(control_path(self.home))
+            self._remote = ControlClient(self.place.control)
             return
         thread = OwnedThread("order")
         try:
             books = await thread.run(self._open_books)
-            control = ControlServer(control_path(self.home), self._commands())
+            control = ControlServer(self.place.control, self._commands())
             await control.start()
         except BaseException:
             thread.close()
             lock.release()
             raise
-        self._open = _Open(lock, thread, books, control)
+        lanes = Lanes(self._remotes, thread, books)
+        self._open = _Open(lock, thread, books, control, lanes)
+        try:
+            for user in books.users.values():
+                await lanes.connect(user)
+        except LockHeld:
+            await self.close()
+            raise
         self.board.listen(self._on_quotes)
 
     async def execute_order(self, order: Mapping[str, object]) -> OrderResult:
@@ -136,7 +165,8 @@ class OrderManager:
 
         Args:
             order: `user_id, symbol, side, order_type, quantity`; optional `price` (rupees: the limit of
-                a LIMIT order, the reference of a MARKET order), `product`, `client_order_id`.
+                a LIMIT or SL_LIMIT order, the reference of a MARKET order), `trigger_price` (of an SL_LIMIT
+                order), `product`, `client_order_id`.
 
         Raises:
             ConfigurationError: The order is malformed; every finding is in the message.
@@ -148,7 +178,7 @@ class OrderManager:
         request = parse_direct(order, books.users, self._instruments)
         direct, sends = await self._here().thread.run(books.direct, request)
         self._dispatch(sends)
-        return _result(direct)
+        return await self._settled(direct, sends)
 
     def require_lock(self) -> None:
         """Make sure that this manager keeps the books itself.
@@ -171,7 +201,7 @@ class OrderManager:
     async def after_answer(self, *, idle: bool = False) -> None:
         """Do what is due on the store but must delay no answer; more of it when nothing waits."""
         opened = self._here()
-        await opened.thread.run(opened.books.store.after_answer, idle=idle)
+        await opened.thread.run(opened.books.after_answer, idle=idle)
 
     def cursor(self, group: str, engine: str) -> tuple[str, int]:
         """Return (epoch, seq) up to which *group* has taken the signals of *engine*."""
@@ -205,7 +235,7 @@ class OrderManager:
         limits: Limits | None = None,
         subscriptions: dict[str, Terms] | None = None,
         profile: str = "",
-        group: str = "default",
+        group: str | None = None,
         broker: str = "paper",
         replace: bool = False,
     ) -> User:
@@ -218,7 +248,9 @@ class OrderManager:
         limits = limits or Limits()
         subscriptions = subscriptions or {}
         check_user(user_id, limits, subscriptions)
-        if broker not in {*known_venues(), *(self._venues or {}), *self._remotes}:
+        group = self.place.group_of(group)
+        remotes = {remote.name for remote in self._remotes.values()}
+        if broker not in {*known_venues(), *(self._venues or {}), *remotes}:
             raise ConfigurationError(
                 f"There is no broker {broker!r}.", remedy=f"Known: {', '.join(known_venues())}."
             )
@@ -235,7 +267,55 @@ class OrderManager:
             limits=limits,
             subscriptions=subscriptions,
         )
-        return await self._here().thread.run(books.save_user, user)
+        saved = await self._here().thread.run(books.save_user, user)
+        await self._here().lanes.connect(saved)
+        return saved
+
+    async def arm(self, user_ids: Sequence[str] = ()) -> list[AccountState]:
+        """Open accounts for entries whose books and positions at the broker agree with ours right now.
+
+        Args:
+            user_ids: Whose; empty: all that are connected.
+
+        Raises:
+            ConfigurationError: One of them has no account here.
+        """
+        if self._remote is not None:
+            answer = await self._remote.ask("arm", {"users": list(user_ids)}, ARM_TIMEOUT_S)
+            return msgspec.convert(answer, list[AccountState])
+        return await self._here().lanes.arm(user_ids)
+
+    async def disarm(self, user_ids: Sequence[str] = ()) -> list[AccountState]:
+        """Close accounts for entries; exits go on. Arguments and errors as `arm`."""
+        if self._remote is not None:
+            answer = await self._remote.ask("disarm", {"users": list(user_ids)})
+            return msgspec.convert(answer, list[AccountState])
+        return self._here().lanes.disarm(user_ids)
+
+    async def accounts(self) -> list[AccountState]:
+        """Return how each connected account stands."""
+        if self._remote is not None:
+            return msgspec.convert(await self._remote.ask("accounts"), list[AccountState])
+        return self._here().lanes.states()
+
+    async def cases(self) -> list[Case]:
+        """Return the orders that wait for a human, with what is known of them now."""
+        if self._remote is not None:
+            return msgspec.convert(await self._remote.ask("cases", {}, ARM_TIMEOUT_S), list[Case])
+        await self._here().lanes.read()
+        return await self._here().thread.run(self._here().books.cases)
+
+    async def settle(self, verdict: Verdict) -> Case:
+        """Settle an order that waits for a human as *verdict* says; return how it stands then.
+
+        Raises:
+            ConfigurationError: There is no such order, or what is said cannot be true of it.
+        """
+        if self._remote is not None:
+            return msgspec.convert(await self._remote.ask("settle", msgspec.to_builtins(verdict)), Case)
+        case, sends = await self._here().thread.run(self._here().books.settle, verdict)
+        self._dispatch(sends)
+        return case
 
     async def close(self) -> None:
         """Finish what is queued, close the books, free the lock; harmless when repeated."""
@@ -244,8 +324,11 @@ class OrderManager:
         if opened is None:
             return
         await opened.control.close()
+        await opened.lanes.close()
         # Answers under way are booked; what failed was logged, and must not keep the lock.
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(StoreError, LockHeld):  # booked at the next start, or by who took over
+            await opened.thread.run(opened.books.close_days, final=True)
         await opened.thread.run(opened.books.store.close)
         opened.thread.close()
         opened.lock.release()
@@ -264,12 +347,7 @@ class OrderManager:
     def _here(self) -> _Open:
         if self._open is None:
             if self._remote is not None:
-                holder = FileLock(self.home / LOCK_NAME).holder()
-                who = f"pid {holder.pid} ({holder.command})" if holder else "another process"
-                raise LockHeld(
-                    f"The books in {self.home} are kept by {who}.",
-                    remedy="Stop it, or use another state folder (TRADING_HOME).",
-                )
+                raise self.place.held()
             raise ConfigurationError(
                 "The order manager is not open.", remedy="Call `await initialize()` first."
             )
@@ -277,38 +355,53 @@ class OrderManager:
 
     def _open_books(self) -> Bookkeeper:
         venues = self._venues or {"paper": store_venue("paper", self.settings.paper_profile)}
+        store = self.place.open(self._environment)
         books = Bookkeeper(
-            SqliteOrderStore(self.home, "paper"),
+            store,
             instruments=self._instruments,
-            calendar=Calendar.load(),
+            calendar=Calendar.load(home=self.home),
             venues=venues,
             port=self.board,
             clock=self._clock,
+            policy=Policy(self.settings.angel_one_stop_exit == "modify", self.settings.square_off),
         )
-        if not books.users:
-            for number, demo in enumerate(demo_users(self._demo_strategies), 1):
-                books.save_user(User(user_no=number, **demo))
+        if store.is_empty and self.place.group in (None, DEFAULT_GROUP):
+            for demo in demo_users(self._demo_strategies):
+                remote = self._remotes.get(str(demo["user_id"]))
+                broker = remote.name if remote is not None else "paper"
+                books.save_user(User(user_no=0, broker=broker, **demo))
         return books
 
-    def _commands(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
-        async def execute(arguments: dict[str, Any]) -> object:
-            return msgspec.to_builtins(await self.execute_order(arguments))
-
-        async def users(_: dict[str, Any]) -> object:
-            return msgspec.to_builtins(await self.users())
-
+    def _commands(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[object]]]:
         async def ping(_: dict[str, Any]) -> object:
             return "pong"
 
-        return {"execute_order": execute, "users": users, "ping": ping}
+        def served(
+            command: Callable[[dict[str, Any]], Awaitable[object]],
+        ) -> Callable[[dict[str, Any]], Awaitable[object]]:
+            async def serve(arguments: dict[str, Any]) -> object:
+                return msgspec.to_builtins(await command(arguments))
+
+            return serve
+
+        return {
+            "ping": ping,
+            "execute_order": served(self.execute_order),
+            "users": served(lambda _: self.users()),
+            "arm": served(lambda given: self.arm(_names(given))),
+            "disarm": served(lambda given: self.disarm(_names(given))),
+            "accounts": served(lambda _: self.accounts()),
+            "cases": served(lambda _: self.cases()),
+            "settle": served(lambda given: self.settle(msgspec.convert(given, Verdict, strict=False))),
+        }
 
     def _on_quotes(self, batch: list[Quote]) -> None:
         """Queue prices that an order waits for; runs in the writer's turn of the event loop."""
         opened = self._open
-        if opened is None or not opened.books.desk.at_work:
+        if opened is None:
             return
-        run, at_work = self.board.run, opened.books.desk.at_work
-        self._pending.extend(quote for quote in batch if (run, quote.symbol) in at_work)
+        run, desk = self.board.run, opened.books.desk
+        self._pending.extend(quote for quote in batch if desk.wants(run, quote))
         if self._pending and not self._matching:
             self._matching = True
             self._keep(asyncio.get_running_loop().create_task(self._match(opened, run)))
@@ -322,13 +415,22 @@ class OrderManager:
             self._matching = False
 
     def _dispatch(self, sends: Sequence[Order]) -> None:
-        """Start the one send of each claimed order; its claim is durable by now."""
-        for order in sends:
-            self._keep(asyncio.get_running_loop().create_task(self._send(self._here(), order)))
+        """Give queued orders to their accounts."""
+        if sends:
+            self._here().lanes.dispatch(sends)
 
-    async def _send(self, opened: _Open, order: Order) -> None:
-        outcome = await self._remotes[order.user.broker].place(order.tag, order.terms(0))
-        await opened.thread.run(opened.books.answer, order, outcome)
+    async def _settled(self, direct: Direct, sends: Sequence[Order]) -> OrderResult:
+        """Return a direct order's result once its broker has answered, or after a while as it stands."""
+        waiting = (OrderState.NEW, OrderState.SENDING)
+        give_up_s = self._clock.boot_s() + DIRECT_PATIENCE_S
+        for order in sends:
+            while order.state in waiting and self._clock.boot_s() < give_up_s:  # noqa: ASYNC110
+                # The order moves on the thread of the books, which knows no event of this loop.
+                await asyncio.sleep(DIRECT_POLL_S)
+            direct = replace(
+                direct, state=order.state, filled=order.filled, value_paise=order.value_paise, rule=order.rule
+            )
+        return direct.result()
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
@@ -340,17 +442,5 @@ class OrderManager:
             log.error("order task failed", error=repr(task.exception()))
 
 
-def _result(direct: Direct) -> OrderResult:
-    average = rupees(direct.value_paise) / direct.filled if direct.filled else Decimal(0)
-    message = direct.rule or (
-        "filled on paper" if direct.state is OrderState.FILLED else direct.state.value.lower()
-    )
-    if direct.repeated:
-        message += " (repeated request: nothing new was sent)"
-    return OrderResult(
-        order_id=direct.tag,
-        status=direct.state,
-        filled_quantity=direct.filled,
-        average_price=average,
-        message=message,
-    )
+def _names(arguments: dict[str, Any]) -> list[str]:
+    return [str(name) for name in arguments.get("users") or ()]

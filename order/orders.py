@@ -5,21 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from broker.base import OrderTerms
 from order.accounts import Account
 from order.books import Book, BookKey
+from order.guards import Guard, Plan
 from order.journal import Entry
 from order.lifecycle import Event, step, walk
 from order.users import User
-from shared.ids import order_tag
+from order.wire import Wire
+from order.writer import ONLY_WRITER, Writer
 from shared.instruments import Instrument
 from shared.models import Disposition, OrderState, OrderType, Product, Side
 
 DIRECT_ENGINE = "direct"
 """Stands in the inbox where a signal's engine would, for orders given by hand or by a program."""
 
+OWN_ENGINE = "own"
+"""The same for exits that we decide by ourselves: a target, a missing stop, the clock."""
+
 MANUAL = "manual"
 """The strategy that owns direct orders, and the market of those without market data."""
+
+
+CORRECTION_LEG = 9
+"""The leg of orders that get back what an exit sold or bought beyond the position."""
 
 
 class Purpose(StrEnum):
@@ -27,6 +38,18 @@ class Purpose(StrEnum):
 
     ENTRY = "ENTRY"
     EXIT = "EXIT"
+    STOP = "STOP"
+    """Rests behind a position until it is hit, or becomes the exit."""
+
+
+class Taken(StrEnum):
+    """How a stop became an exit."""
+
+    NO = ""
+    EXIT = "exit"
+    """An exit came."""
+    PASSED = "passed"
+    """The price went beyond its limit."""
 
 
 NO_ORDER_RULES = {
@@ -66,6 +89,7 @@ class Order:
         "order_type",
         "path",
         "placed_us",
+        "plan",
         "price_paise",
         "product",
         "purpose",
@@ -77,10 +101,13 @@ class Order:
         "signal_no",
         "slice_no",
         "state",
+        "taken",
+        "trigger_paise",
         "updated_us",
         "valid_until_us",
         "value_paise",
         "venue_no",
+        "wire",
     )
 
     def __init__(
@@ -127,6 +154,10 @@ class Order:
         self.path = "NEW"
         self.fresh = True
         self.met = False
+        self.trigger_paise = 0
+        self.plan: Plan | None = None
+        self.taken = Taken.NO
+        self.wire: Wire | None = None
 
     @property
     def user(self) -> User:
@@ -141,8 +172,29 @@ class Order:
     @property
     def tag(self) -> str:
         """The order's public id, and its `ordertag` at a broker."""
-        user = self.user
-        return order_tag(user.broker, user.user_id, self.signal_id, self.leg, self.slice_no, self.attempt)
+        return self.user.tag(self.signal_id, self.leg, self.slice_no, self.attempt)
+
+    def sibling(self, slice_no: int, attempt: int, quantity: int) -> Order:
+        """Return a new order of the same intent, with a key and a tag of its own."""
+        made = Order(
+            self.signal_no,
+            self.signal_id,
+            self.account,
+            self.leg,
+            self.book,
+            self.instrument,
+            self.run,
+            self.purpose,
+            self.side,
+            self.product,
+            self.order_type,
+            quantity,
+            self.price_paise,
+            self.placed_us,
+        )
+        made.slice_no, made.attempt = slice_no, attempt
+        made.valid_until_us, made.trigger_paise = self.valid_until_us, self.trigger_paise
+        return made
 
     def apply(self, event: Event, now_us: int) -> None:
         """Move along the lifecycle table and note the step for the journal."""
@@ -161,7 +213,7 @@ class Order:
         return OrderTerms(
             self.side,
             self.quantity - self.filled,
-            self.order_type,
+            OrderType.MARKET if self.taken else self.order_type,
             self.product,
             self.price_paise,
             self.purpose is Purpose.ENTRY,
@@ -170,7 +222,28 @@ class Order:
             self.instrument.tick_paise,
             slippage_bps,
             self.met,
+            self.trigger_paise,
+            self.order_type is OrderType.SL_LIMIT and self.taken is not Taken.EXIT,
+            self.filled,
         )
+
+    def limit_terms(self) -> OrderTerms:
+        """Return what a broker needs to know: a LIMIT or SL_LIMIT over the whole quantity, never MARKET."""
+        terms, wire = self.terms(0), self.wire
+        followed = terms.order_type is OrderType.MARKET and wire is not None
+        return msgspec.structs.replace(
+            terms,
+            quantity=(wire.want_quantity if wire is not None else 0) or self.quantity,
+            order_type=OrderType.LIMIT if followed else self.order_type,
+            price_paise=wire.limit_paise if followed and wire is not None else self.price_paise,
+            trigger_paise=0 if followed else self.trigger_paise,
+            stop=self.order_type is OrderType.SL_LIMIT,
+        )
+
+    @property
+    def queued(self) -> bool:
+        """Whether it waits for its turn to be sent to a broker."""
+        return self.wire is not None and self.wire.queued
 
     def key(self) -> tuple[int, int, int, int, int]:
         """Return the primary key."""
@@ -221,7 +294,16 @@ class Changes:
 
     Attributes:
         venue_no, fill_no: Counters after this transaction, where they moved.
-        sends: Claimed orders that go over a wire after the commit.
+        wires: Rows of orders at a broker.
+        trades: Rows of a broker's fills that are booked: an order's key, the fill's id, its shares.
+        seen_ids: Rows of order ids that a broker has shown: user, day, id.
+        marks: What is noted of an account, by user number, kind and subject: value and time.
+        sends: Orders that wait for their turn to go to a broker.
+        writer: Who writes; names its counters.
+        triggers: Rows of orders that sleep until a price, or have woken.
+        guards: Protection of books.
+        amendments, amend_no: Rows of requests about orders at a broker, and the latest one's number.
+        day_charges, adjustments, closes: Rows of days that are over, see `order.day_end`.
     """
 
     inbox: list[tuple[object, ...]] = field(default_factory=list)
@@ -234,11 +316,61 @@ class Changes:
     names: list[tuple[int, str, str]] = field(default_factory=list)
     venue_no: int | None = None
     fill_no: int | None = None
+    wires: list[tuple[object, ...]] = field(default_factory=list)
+    trades: list[tuple[object, ...]] = field(default_factory=list)
+    seen_ids: list[tuple[object, ...]] = field(default_factory=list)
+    marks: dict[tuple[int, str, str], tuple[str, int]] = field(default_factory=dict)
     sends: list[Order] = field(default_factory=list)
+    triggers: list[tuple[object, ...]] = field(default_factory=list)
+    amendments: list[tuple[object, ...]] = field(default_factory=list)
+    amend_no: int | None = None
+    guards: dict[BookKey, Guard] = field(default_factory=dict)
+    day_charges: list[tuple[object, ...]] = field(default_factory=list)
+    adjustments: list[tuple[object, ...]] = field(default_factory=list)
+    closes: list[tuple[object, ...]] = field(default_factory=list)
+    writer: Writer = ONLY_WRITER
+    _rows: dict[str, list[tuple[object, ...]]] | None = None
+
+    def rows(self) -> dict[str, list[tuple[object, ...]]]:
+        """Return all rows by table, whole, in the order of the columns, as they will stand; made once.
+
+        The journal keeps them, so that a row that is changed behind our back is found: whoever adds a
+        table adds a line here. The number of a dead letter is the table's to give.
+        """
+        if self._rows is None:
+            counters = (
+                ("paper_venue_no", self.venue_no), ("fill_no", self.fill_no), ("amend_no", self.amend_no),
+            )  # fmt: skip
+            found: dict[str, list[tuple[object, ...]]] = {
+                "names": list(self.names),
+                "inbox": self.inbox,
+                "orders": [order.row() for order in self.orders.values()],
+                "fills": self.fills,
+                "books": [book.row() for book in self.books.values()],
+                "dead_letters": [(None, *row) for row in self.dead_letters],
+                "cursors": [(*key, *place) for key, place in self.cursors.items()],
+                "venue_orders": self.wires,
+                "triggers": self.triggers,
+                "amendments": self.amendments,
+                "guards": [guard.row() for guard in self.guards.values()],
+                "day_charges": self.day_charges,
+                "adjustments": self.adjustments,
+                "day_closes": self.closes,
+                "venue_fills": self.trades,
+                "venue_ids": self.seen_ids,
+                "account_marks": [(*key, *mark) for key, mark in self.marks.items()],
+                "meta": [
+                    (self.writer.counter(key), str(count)) for key, count in counters if count is not None
+                ],
+            }
+            self._rows = {table: rows for table, rows in found.items() if rows}
+        return self._rows
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
         return not (
             self.inbox or self.orders or self.cursors or self.dead_letters or self.journal or self.books
+            or self.wires or self.triggers or self.amendments or self.closes or self.trades
+            or self.seen_ids or self.marks or self.guards
         )

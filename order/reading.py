@@ -9,13 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from order.orders import DIRECT_ENGINE, disposition
-from order.schema import FILE_NAME, SCHEMA
-from order.sqlite_store import read_users
+from order.orders import DIRECT_ENGINE, OWN_ENGINE, disposition
+from order.rows import read_users
+from order.stores import open_for_reading
 from order.users import User
-from shared.ids import order_tag
-from shared.models import OrderState, Signal, SignalType, instant, rupees
-from shared.store.sqlite import Database
+from order.writer import RANGE
+from shared.models import OrderState, Product, Signal, SignalType, instant, rupees
 
 
 class SignalView(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +37,11 @@ class SignalView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
-    """An intent and the order that came of it. Times are UTC, prices rupees."""
+    """An intent and the order that came of it. Times are UTC, prices rupees.
+
+    Attributes:
+        request: Kind and state of the latest modify or cancel; empty where there was none.
+    """
 
     order_id: str
     signal_no: int
@@ -59,6 +62,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     average_price: Decimal | None
     charges: Decimal
     venue_order_id: str | None
+    request: str
     placed_at: datetime
     updated_at: datetime
 
@@ -81,7 +85,10 @@ class FillView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PositionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A book: what one user holds for one strategy in one market, and its profit so far."""
+    """A book: what one user holds for one strategy in one market, and its profit so far.
+
+    `protection` names the levels that we watch. A stop ends with its day: what is bare overnight says so.
+    """
 
     user_id: str
     strategy_id: str
@@ -96,17 +103,22 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     net: Decimal
     mark: Decimal | None
     unrealised: Decimal | None
+    protection: str
 
 
 class Reader:
     """Read-only access to an order store, also of a running system.
 
+    Args:
+        home: The state folder.
+        url: Of the PostgreSQL database that keeps the books; None: they lie in the state folder.
+
     Raises:
         StoreError: There is no store, or it is of another version.
     """
 
-    def __init__(self, home: Path) -> None:
-        self.database = Database.open_reader(home / FILE_NAME, SCHEMA)
+    def __init__(self, home: Path, url: str | None = None) -> None:
+        self.database = open_for_reading(home, url)
         self._sql = self.database.connection
         self._names = {int(no): str(name) for no, name in self._sql.execute("SELECT no, name FROM names")}
         self._users = {user.user_no: user for user in read_users(self.database)}
@@ -117,20 +129,26 @@ class Reader:
 
     def markets(self) -> list[str]:
         """Return the markets (runs) seen so far, oldest first."""
-        rows = self._sql.execute("SELECT name FROM names WHERE kind = 'market' ORDER BY no")
+        # Each writer has numbers and names of its own, from the start of its range.
+        rows = self._sql.execute(
+            f"SELECT name FROM names WHERE kind = 'market' GROUP BY name ORDER BY min(no % {RANGE})"
+        )
         return [str(name) for (name,) in rows]
 
     def latest_market(self) -> str | None:
         """Return the market (run) of the latest signal or direct order, or None."""
-        row = self._sql.execute("SELECT market_no FROM inbox ORDER BY signal_no DESC LIMIT 1").fetchone()
+        row = self._sql.execute(
+            f"SELECT market_no FROM inbox ORDER BY {self.database.newest('signal_no')} LIMIT 1"
+        ).fetchone()
         return None if row is None else self._names[int(row[0])]
 
     def signals(self, limit: int, *, run: str | None = None) -> Iterator[SignalView]:
         """Yield the latest *limit* signals, newest first; of one *run* where given."""
         rows = self._sql.execute(
-            "SELECT signal_no, payload, group_name, taken_us FROM inbox WHERE engine != ?"
-            " AND (?2 IS NULL OR market_no = (SELECT no FROM names WHERE kind = 'market' AND name = ?2))"
-            " ORDER BY signal_no DESC LIMIT ?3",
+            "SELECT signal_no, payload, group_name, taken_us FROM inbox"
+            f" WHERE engine NOT IN (?1, '{OWN_ENGINE}')"
+            " AND (?2 IS NULL OR market_no IN (SELECT no FROM names WHERE kind = 'market' AND name = ?2))"
+            f" ORDER BY {self.database.newest('signal_no')} LIMIT ?3",
             (DIRECT_ENGINE, run, limit),
         )
         for number, payload, group, taken_us in list(rows):
@@ -164,6 +182,7 @@ class Reader:
             all_intents: Also those that ended without an order (ALREADY_THERE, REFUSED, …).
         """
         where, values = self._where(user_id, run)
+        newest = self.database.newest("signal_no")
         if not all_intents:
             where += " AND o.state != 'REFUSED'"
         for row in list(
@@ -171,8 +190,13 @@ class Reader:
                 "SELECT o.signal_no, o.user_no, leg, slice, attempt, purpose, side, product, order_type,"
                 " quantity, price_paise, state, rule, filled, value_paise, charges_paise, venue_no,"
                 " placed_us, updated_us,"
-                " signal_id, market_no, strategy_no, symbol_no FROM orders o JOIN inbox USING (signal_no)"
-                f" WHERE {where} ORDER BY o.signal_no DESC, o.user_no DESC, leg DESC LIMIT ?",
+                " signal_id, market_no, strategy_no, symbol_no, venue_order_id,"
+                " (SELECT kind || ' ' || a.state FROM amendments a WHERE a.signal_no = o.signal_no"
+                " AND a.user_no = o.user_no AND a.leg = o.leg AND a.slice = o.slice"
+                " AND a.attempt = o.attempt ORDER BY number DESC LIMIT 1)"
+                " FROM orders o JOIN inbox USING (signal_no)"
+                " LEFT JOIN venue_orders USING (signal_no, user_no, leg, slice, attempt)"
+                f" WHERE {where} ORDER BY {newest}, o.user_no DESC, leg DESC LIMIT ?",
                 (*values, limit),
             )
         ):
@@ -181,21 +205,20 @@ class Reader:
     def fills(self, limit: int, *, user_id: str | None = None, run: str | None = None) -> Iterator[FillView]:
         """Yield the latest *limit* fills, newest first."""
         where, values = self._where(user_id, run)
+        newest = self.database.newest("fill_no")
         for row in list(
             self._sql.execute(
                 "SELECT o.signal_no, o.user_no, leg, slice, attempt, side, f.quantity, f.price_paise,"
                 " f.charges_paise, at_us, quote_paise, quote_at_us, signal_id, market_no, strategy_no,"
                 " symbol_no"
                 " FROM fills f JOIN orders o USING (signal_no, user_no, leg, slice, attempt)"
-                f" JOIN inbox USING (signal_no) WHERE {where} ORDER BY fill_no DESC LIMIT ?",
+                f" JOIN inbox USING (signal_no) WHERE {where} ORDER BY {newest} LIMIT ?",
                 (*values, limit),
             )
         ):
             user = self._users[int(row[1])]
             yield FillView(
-                order_id=order_tag(
-                    user.broker, user.user_id, str(row[12]), int(row[2]), int(row[3]), int(row[4])
-                ),
+                order_id=user.tag(str(row[12]), int(row[2]), int(row[3]), int(row[4])),
                 user_id=user.user_id,
                 strategy_id=self._names[int(row[14])],
                 market=self._names[int(row[13])],
@@ -221,7 +244,9 @@ class Reader:
         """
         rows = self._sql.execute(
             "SELECT market_no, strategy_no, symbol_no, product, user_no, target, quantity, cost_paise,"
-            " realised_paise, charges_paise FROM books ORDER BY user_no, strategy_no, symbol_no"
+            " realised_paise, charges_paise, stop_paise, target_paise FROM books LEFT JOIN guards"
+            " USING (market_no, strategy_no, symbol_no, product, user_no)"
+            " ORDER BY user_no, strategy_no, symbol_no"
         )
         for (
             market_no,
@@ -234,6 +259,8 @@ class Reader:
             cost,
             realised,
             charges,
+            stop,
+            target_price,
         ) in rows:
             user, market = self._users[int(user_no)], self._names[int(market_no)]
             if (user_id and user.user_id != user_id) or (run and market != run):
@@ -248,19 +275,21 @@ class Reader:
                 product=str(product),
                 target=str(target),
                 quantity=held,
-                average_price=_average(int(cost), held),
+                average_price=average(int(cost), held),
                 realised=rupees(int(realised)),
                 charges=rupees(int(charges)),
                 net=rupees(int(realised) - int(charges)),
                 mark=None if mark is None else rupees(mark),
                 unrealised=None if mark is None or not held else rupees(held * mark - int(cost)),
+                protection=_protection(held, str(product), int(stop or 0), int(target_price or 0)),
             )
 
     def dispositions(self, run: str | None = None) -> dict[str, int]:
         """Return how many intents ended in which disposition, of one market or of all."""
         rows = self._sql.execute(
-            "SELECT state, rule, count(*) FROM orders JOIN inbox USING (signal_no) WHERE engine != ?1"
-            " AND (?2 IS NULL OR market_no = (SELECT no FROM names WHERE kind = 'market' AND name = ?2))"
+            "SELECT state, rule, count(*) FROM orders JOIN inbox USING (signal_no)"
+            f" WHERE engine NOT IN (?1, '{OWN_ENGINE}') AND purpose != 'STOP'"
+            " AND (?2 IS NULL OR market_no IN (SELECT no FROM names WHERE kind = 'market' AND name = ?2))"
             " GROUP BY state, rule",
             (DIRECT_ENGINE, run),
         )
@@ -268,10 +297,13 @@ class Reader:
 
     def counts(self, run: str | None = None) -> dict[str, int]:
         """Return the number of signals, orders at a venue and fills of one market, or of all."""
-        market = "(?1 IS NULL OR market_no = (SELECT no FROM names WHERE kind = 'market' AND name = ?1))"
+        market = "(?1 IS NULL OR market_no IN (SELECT no FROM names WHERE kind = 'market' AND name = ?1))"
         queries = {
-            "signals": f"SELECT count(*) FROM inbox WHERE engine != '{DIRECT_ENGINE}' AND {market}",
-            "orders": f"SELECT count(venue_no) FROM orders JOIN inbox USING (signal_no) WHERE {market}",
+            "signals": "SELECT count(*) FROM inbox WHERE engine NOT IN"
+            f" ('{DIRECT_ENGINE}', '{OWN_ENGINE}') AND {market}",
+            "orders": "SELECT count(venue_no) + count(nullif(venue_order_id, '')) FROM orders"
+            " JOIN inbox USING (signal_no)"
+            f" LEFT JOIN venue_orders USING (signal_no, user_no, leg, slice, attempt) WHERE {market}",
             "fills": f"SELECT count(*) FROM fills JOIN inbox USING (signal_no) WHERE {market}",
         }
         found = {}
@@ -287,7 +319,8 @@ class Reader:
     def _dispositions(self, signal_no: int) -> dict[str, int]:
         return _tally(
             self._sql.execute(
-                "SELECT state, rule, count(*) FROM orders WHERE signal_no = ? GROUP BY state, rule",
+                "SELECT state, rule, count(*) FROM orders WHERE signal_no = ? AND purpose != 'STOP'"
+                " GROUP BY state, rule",
                 (signal_no,),
             )
         )
@@ -299,7 +332,7 @@ class Reader:
             number = next((user.user_no for user in self._users.values() if user.user_id == user_id), -1)
             where, values = f"{where} AND o.user_no = ?", [*values, number]
         if run is not None:
-            where += " AND market_no = (SELECT no FROM names WHERE kind = 'market' AND name = ?)"
+            where += " AND market_no IN (SELECT no FROM names WHERE kind = 'market' AND name = ?)"
             values = [*values, run]
         return where, values
 
@@ -308,7 +341,7 @@ class Reader:
         user, state, rule = self._users[number[1]], OrderState(str(row[11])), str(row[12])
         filled, value = int(str(row[13])), int(str(row[14]))
         return OrderView(
-            order_id=order_tag(user.broker, user.user_id, str(row[19]), number[2], number[3], number[4]),
+            order_id=user.tag(str(row[19]), number[2], number[3], number[4]),
             signal_no=number[0],
             user_id=user.user_id,
             strategy_id=self._names[int(str(row[21]))],
@@ -324,15 +357,32 @@ class Reader:
             disposition=disposition(state, rule).value,
             rule=rule,
             filled=filled,
-            average_price=_average(value, filled),
+            average_price=average(value, filled),
             charges=rupees(int(str(row[15]))),
-            venue_order_id=None if row[16] is None else f"P{int(str(row[16])):09d}",
+            venue_order_id=_venue_id(row[16], row[23]),
+            request=str(row[24] or ""),
             placed_at=instant(int(str(row[17]))),
             updated_at=instant(int(str(row[18]))),
         )
 
 
-def _average(value_paise: int, quantity: int) -> Decimal | None:
+def _protection(held: int, product: str, stop_paise: int, target_paise: int) -> str:
+    """Return what protects a position, in words; no DAY stop survives the close."""
+    levels = (("stop", stop_paise), ("target", target_paise))
+    said = [f"{name} {rupees(paise)}" for name, paise in levels if held and paise]
+    if held and product == Product.DELIVERY:
+        said.append("UNPROTECTED OVERNIGHT")
+    return ", ".join(said)
+
+
+def _venue_id(paper_no: object, at_broker: object) -> str | None:
+    """Return an order's id at its venue: a number of paper's own, or what the broker gave."""
+    if paper_no is not None:
+        return f"P{int(str(paper_no)):09d}"
+    return str(at_broker) if at_broker else None
+
+
+def average(value_paise: int, quantity: int) -> Decimal | None:
     """Return value over quantity in rupees, to a hundredth of a paisa; None for nothing."""
     return (rupees(value_paise) / quantity).quantize(Decimal("0.0001")) if quantity else None
 

@@ -14,13 +14,15 @@ from typing import Protocol
 from order.accounts import Account
 from order.books import Book, BookKey
 from order.orders import MANUAL
+from order.users import User
 from shared.calendar import Calendar
 from shared.instruments import Instrument
-from shared.models import Product, Quote, Side, rupees
+from shared.models import Product, Quote, Side, is_rehearsal, rupees
 
 STALE_QUOTE_US = 3_000_000
 """A live or simulated price older than this opens no position."""
 
+LIVE = "live"
 SECOND_US = 1_000_000
 MINUTE_US = 60_000_000
 
@@ -52,13 +54,25 @@ class Sight(Protocol):
         """Return the strategy that *number* stands for."""
         ...
 
+    def no_entries(self, user: User) -> tuple[str, str] | None:
+        """Return the rule and the reason why *user*'s account takes no entries, or None."""
+        ...
+
+    def paused(self, user_no: int, strategy_no: int, symbol_no: int, day: int) -> bool:
+        """Whether a strategy rests in a symbol on *day*, because the user closed its position by hand."""
+        ...
+
+    def frozen(self, user_no: int, symbol: str) -> str | None:
+        """Return the tag of an order of that user and symbol whose fate is not known, or None."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Market:
     """What all users see alike when one signal is judged.
 
     Attributes:
-        run: Whose clock it is: `live`, `sim`, `replay-…` or `manual`.
+        run: Whose clock it is: `live`, `sandbox-…`, `sim`, `replay-…` or `manual`.
         daily: The decision was made on a daily bar, at its close.
         quote: The price at hand; None where there is none.
         reference_paise: Price that the signal names.
@@ -104,6 +118,9 @@ def entry_rule(function: EntryRule) -> EntryRule:
 
 def check_entry(entry: Entry) -> Refused | None:
     """Return the first rule that refuses *entry*, or None."""
+    closed = entry.sight.no_entries(entry.account.user)
+    if closed is not None:
+        return Refused(*closed)
     for name, rule in _RULES:
         detail = rule(entry)
         if detail is not None:
@@ -118,22 +135,41 @@ def check_market(market: Market, calendar: Calendar) -> Refused | None:
         return Refused("not_tradable", f"{instrument.symbol} is an index: data only")
     if market.run == MANUAL:
         return None
-    if quote is None:
-        return Refused("no_quote", f"no price of {instrument.symbol} has been seen")
     timed = not market.run.startswith("replay")
-    age_us = market.now_us - quote.received_us
-    if timed and age_us > STALE_QUOTE_US:
-        return Refused("stale_quote", f"the price is {age_us / SECOND_US:.1f} s old, at most 3 s")
-    if market.run != "sim" and not market.daily:
+    if not is_rehearsal(market.run) and not market.daily:
         at_us = market.now_us if timed else market.at_us
         if not calendar.entry_open(at_us, instrument):
             return Refused("session", "entries are taken 09:20-14:45 IST on trading days")
+    if quote is None:
+        return Refused("no_quote", f"no price of {instrument.symbol} has been seen")
+    age_us = quote_age_us(market.run, quote, market.now_us)
+    if timed and age_us > STALE_QUOTE_US:
+        return Refused("stale_quote", f"the price is {age_us / SECOND_US:.1f} s old, at most 3 s")
     return None
 
 
+def check_signal(market: Market, calendar: Calendar) -> Refused | None:
+    """Return the same for what a strategy decided: on an ex-date its bars are on another basis."""
+    refused = check_market(market, calendar)
+    if refused is None and not is_rehearsal(market.run):
+        ex_date = calendar.ex_dates.on(market.instrument.symbol, market.day)
+        if ex_date is not None:
+            return Refused("ex_date", f"{ex_date}: prices of before mean nothing today")
+    return refused
+
+
+def quote_age_us(run: str, quote: Quote, now_us: int) -> int:
+    """Return how old a price is, microseconds: since it reached us, or since the exchange said it.
+
+    A feed that lags brings old prices just now. Only the real market's clock is the wall's.
+    """
+    since_us = min(quote.received_us, quote.at_us) if run == LIVE else quote.received_us
+    return now_us - since_us
+
+
 def exit_open(market_run: str, at_us: int, daily: bool, instrument: Instrument, calendar: Calendar) -> bool:
-    """Return whether an exit can be sent at *at_us* (market time); the simulated market never closes."""
-    if market_run in ("sim", MANUAL) or daily:
+    """Return whether an exit can be sent at *at_us* (market time); a rehearsal's market never closes."""
+    if is_rehearsal(market_run) or market_run == MANUAL or daily:
         return True
     return calendar.is_open(at_us, closing_auction=instrument.closing_auction)
 
@@ -145,6 +181,22 @@ def user_disabled(entry: Entry) -> str | None:
 
 
 @entry_rule
+def frozen(entry: Entry) -> str | None:
+    """Where the fate of an order is not known, nothing is added: neither by its strategy nor by another."""
+    tag = entry.sight.frozen(entry.account.user.user_no, entry.market.instrument.symbol)
+    return None if tag is None else f"the fate of order {tag} is not known"
+
+
+@entry_rule
+def paused(entry: Entry) -> str | None:
+    """Where the user closed a strategy's position by hand, it rests for the day."""
+    _, strategy_no, symbol_no, _, user_no = entry.book.key
+    if entry.sight.paused(user_no, strategy_no, symbol_no, entry.market.day):
+        return "the user closed its position by hand today"
+    return None
+
+
+@entry_rule
 def long_only(entry: Entry) -> str | None:
     """No short position where the limits say long only, and none in DELIVERY at all."""
     if entry.side is Side.SELL:
@@ -152,6 +204,15 @@ def long_only(entry: Entry) -> str | None:
             return "short entries are off for this user (limits.long_only)"
         if entry.book.key[3] == Product.DELIVERY:
             return "shares that are not held cannot be sold for DELIVERY"
+    return None
+
+
+@entry_rule
+def series(entry: Entry) -> str | None:
+    """A trade-to-trade series is delivered share by share: no INTRADAY."""
+    instrument = entry.market.instrument
+    if instrument.trade_to_trade and entry.book.key[3] == Product.INTRADAY:
+        return f"{instrument.symbol} is in series {instrument.series}: trade-to-trade, no INTRADAY"
     return None
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.store.sqlite import Schema
+from shared.store.schema import Schema
 
-SCHEMA = Schema(migrations=Path(__file__).parent / "migrations", head="0001")
+SCHEMA = Schema(migrations=Path(__file__).parent / "migrations", head="0008")
 FILE_NAME = "orders.db"
 LOCK_NAME = "order.lock"

@@ -1,15 +1,17 @@
-"""What the order room needs of a store; SQLite keeps it today, PostgreSQL must pass the same suite."""
+"""What the order room needs of a store; SQLite and PostgreSQL pass the same suite of tests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from order.books import Book
+from order.books import Book, BookKey
+from order.day_end import DayStore
 from order.journal import Journal
 from order.orders import Changes
 from order.users import User
-from shared.models import OrderState
+from order.writer import ONLY_WRITER, Writer
+from shared.models import OrderState, Side
 
 
 @dataclass(slots=True)
@@ -20,6 +22,21 @@ class Loaded:
         names: Number, kind and name.
         at_work: Rows of orders that are not done, with their inbox columns; see `StoredOrder`.
         cursors: (group, engine) → (epoch, seq).
+        writer: Whose rows these are.
+        unheard: No group, of this writer or another, has ever had a cursor.
+        ended: User number and tag of orders at a broker that are filled.
+        late: Orders at a broker that lately ended unfilled: the broker may show more of them yet.
+        seen_ids: User number, day and id of the orders that a broker has shown lately.
+        attempts: Highest attempt above 0, by signal, user, leg and slice.
+        absences: How many attempts were found absent, by the same.
+        marks: What is noted of accounts, by user number, kind and subject.
+        environment: What the store is marked with.
+        unjournaled: All rows by table of a store older than the journal's keeping of rows; empty elsewhere.
+        amendments: Rows of requests that are not settled, see `order.amend.Amendment.row`; `amend_no` is the
+            number of the latest one, settled or not.
+        guards: Rows of the protection of books, see `order.guards.Guard.row`.
+        deliveries: Fills of open DELIVERY books, oldest first: book, side, shares, market time.
+        closes: Market number, day up to which it is booked, first signal whose fills may come later.
     """
 
     users: list[User] = field(default_factory=list)
@@ -27,31 +44,63 @@ class Loaded:
     books: list[Book] = field(default_factory=list)
     at_work: list[StoredOrder] = field(default_factory=list)
     cursors: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    ended: list[tuple[int, str]] = field(default_factory=list)
+    late: list[StoredOrder] = field(default_factory=list)
+    seen_ids: list[tuple[int, int, str]] = field(default_factory=list)
+    attempts: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
+    absences: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
+    marks: dict[tuple[int, str, str], str] = field(default_factory=dict)
+    environment: str = ""
+    unjournaled: dict[str, list[tuple[object, ...]]] = field(default_factory=dict)
+    amendments: list[tuple[int | str | None, ...]] = field(default_factory=list)
+    amend_no: int = 0
+    guards: list[tuple[int | str | None, ...]] = field(default_factory=list)
+    closes: list[tuple[int, int, int]] = field(default_factory=list)
+    deliveries: list[tuple[BookKey, Side, int, int]] = field(default_factory=list)
+    writer: Writer = ONLY_WRITER
+    unheard: bool = True
     signal_no: int = 0
     venue_no: int = 0
     fill_no: int = 0
     journal: Journal = field(default_factory=lambda: Journal("order"))
 
+    @property
+    def told(self) -> dict[str, object]:
+        """Return what the journal keeps of the store itself at a start."""
+        return {"environment": self.environment, **self.writer.told}
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class StoredOrder:
     """One row of `orders` with what its inbox row adds.
 
     Attributes:
         row: The columns of `orders`, key first.
         payload: The signal or request as it was taken in.
+        venue_order_id, sent_us, lost_us, settled_us: Of an order at a broker; empty and 0 on paper.
+        fills: Shares booked of the broker's fills, by their id.
+        trigger_paise: Of a stop that has not woken; 0 for the others.
     """
 
-    row: tuple[int | str | None, ...]
+    row: tuple[Any, ...]
     signal_id: str
     market_no: int
     strategy_no: int
     symbol_no: int
     payload: bytes
+    venue_order_id: str = ""
+    sent_us: int = 0
+    trigger_paise: int = 0
+    lost_us: int = 0
+    settled_us: int = 0
+    fills: dict[str, int] = field(default_factory=dict)
 
 
-class OrderStore(Protocol):
-    """One writer's store. Every method that writes is one durable transaction, or raises `StoreError`."""
+class OrderStore(DayStore, Protocol):
+    """One writer's store. Every method that writes is one durable transaction, or raises `StoreError`.
+
+    Where another writer has taken over, `LockHeld` is raised by all of them, and nothing is written.
+    """
 
     def load(self) -> Loaded:
         """Return the state that all committed transactions left."""
@@ -71,6 +120,14 @@ class OrderStore(Protocol):
 
     def save_user(self, user: User, journal_body: object, at_us: int, journal: Journal) -> None:
         """Write a user with subscriptions (new, or in place of the stored one) and journal it."""
+        ...
+
+    def hold(self, account: str) -> None:
+        """Keep every other order manager off an account at a broker for as long as this store is open.
+
+        Raises:
+            LockHeld: Another one has it; the message says who.
+        """
         ...
 
     def after_answer(self, *, idle: bool) -> None:

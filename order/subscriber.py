@@ -23,6 +23,7 @@ from shared.bus.quotes import QuoteListener
 from shared.bus.signing import SignalKey, load_signal_key
 from shared.bus.stream import BadSignature, Entries, Gap, NewEpoch, NothingYet, SignalReader
 from shared.errors import BusUnavailable, StoreError
+from shared.failpoint import hit
 from shared.models import Signal
 from shared.settings import Settings
 
@@ -174,9 +175,11 @@ class SignalSubscriber:
         found = await reader.read(cursor, count=BATCH)
         if isinstance(found, Entries):
             items = [self._item(cursor.epoch, entry.seq, entry.item) for entry in found.entries]
+            hit("subscriber.read")
             if self._quotes is not None and any(_is_replayed(item) for item in items):
                 await self._quotes.catch_up()
             await manager.take(group, items)
+            hit("order.taken")
             last = items[-1].seq
             self.taken += len(items)
             for listener in self._on_taken:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from shared.errors import ConfigurationError
+from shared.ids import order_tag
 from shared.models import Product, paise
 
 LAKH_INR = Decimal(100_000)
@@ -55,6 +56,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         min_price_inr: Cheaper shares are not entered.
         max_deviation_percent: Price against a fresh quote.
         long_only: No short entries.
+        allow_btst: DELIVERY shares may be sold while they are on the way (buy today, sell tomorrow).
     """
 
     capital_inr: Decimal = LAKH_INR
@@ -70,6 +72,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_price_inr: Decimal = Decimal(20)
     max_deviation_percent: Decimal = Decimal("0.5")
     long_only: bool = True
+    allow_btst: bool = False
 
     def problems(self) -> list[str]:
         """Return what is wrong with these limits, one line each; empty where all is well."""
@@ -91,12 +94,14 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         product: INTRADAY or DELIVERY.
         allow_short: Lets SELL open a short position; INTRADAY only.
         allocation_percent: Share of the user's capital that this strategy may use.
+        trail_percent: Distance of a trailing stop from the best price since the entry, percent; 0: none.
     """
 
     sizing: Sizing = Sizing()
     product: Product = Product.INTRADAY
     allow_short: bool = False
     allocation_percent: Decimal = Decimal(100)
+    trail_percent: Decimal = Decimal(0)
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +111,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         user_no: Small number that orders carry; never reused.
         group: Which subscriber process serves this user.
         broker: Name in the broker registry.
+        account: Stands in the tags of their orders; the first broker's name, and the same for good.
         profile: A label, e.g. `demo`.
         subscriptions: Terms by strategy id, active ones only.
     """
@@ -115,10 +121,15 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     group: str = "default"
     broker: str = "paper"
+    account: str = ""
     enabled: bool = True
     profile: str = ""
     limits: Limits = Limits()
     subscriptions: dict[str, Terms] = {}
+
+    def tag(self, signal_id: str, leg: int = 0, slice_no: int = 0, attempt: int = 0) -> str:
+        """Return the tag of this user's order of that key, whichever broker they are with today."""
+        return order_tag(self.account or self.broker, self.user_id, signal_id, leg, slice_no, attempt)
 
 
 DEMO_LIMITS = Limits(
@@ -181,6 +192,9 @@ def check_user(user_id: str, limits: Limits, subscriptions: dict[str, Terms]) ->
             found.append(f"{strategy_id}: sizing value is {value}; it must be above 0 and at most {HIGHEST}")
         elif terms.sizing.method is SizingMethod.FIXED_QUANTITY and value != value.to_integral_value():
             found.append(f"{strategy_id}: a fixed quantity of {value} shares is not whole")
+        trail = terms.trail_percent
+        if not trail.is_finite() or not 0 <= trail <= 50 or trail * 100 != (trail * 100).to_integral_value():
+            found.append(f"{strategy_id}: trail_percent is {trail}; it must be 0 to 50 in steps of 0.01")
         if terms.allow_short and terms.product is not Product.INTRADAY:
             found.append(f"{strategy_id}: short positions need the product INTRADAY")
     if found:
@@ -202,6 +216,22 @@ def shares(sizing: Sizing, terms: Terms, limits: Limits, price_paise: int) -> in
         return int(sizing.value * 100) // price_paise
     allocation = limits.capital_inr * terms.allocation_percent / 100
     return int(allocation * sizing.value) // price_paise  # percent of rupees = paise
+
+
+def user_rows(user: User, at_us: int) -> dict[str, list[tuple[object, ...]]]:
+    """Return what a store keeps of a user saved at *at_us*: rows of `users` and `subscriptions`.
+
+    A store keeps the time of the first saving, and ends subscriptions that are not among the rows.
+    """
+    limits = msgspec.json.encode(user.limits).decode()
+    plain = (user.user_no, user.user_id, user.name, user.group, user.broker, int(user.enabled), user.profile)
+    return {
+        "users": [(*plain, limits, at_us, user.account)],
+        "subscriptions": [
+            (user.user_no, strategy_id, msgspec.json.encode(terms).decode(), 1, at_us)
+            for strategy_id, terms in user.subscriptions.items()
+        ],
+    }
 
 
 def whole_paise(amount_inr: Decimal) -> int:

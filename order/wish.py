@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from order.books import Book
 from order.users import Terms
 from shared.models import Product, Side, Signal, SignalType, Target
@@ -59,3 +61,12 @@ def read(signal: Signal, book: Book, terms: Terms) -> Wish:
     if kind is SignalType.REVERSE and (long or short):
         return Wish(exit=True, enter=Side.SELL if long else Side.BUY)
     return _NOTHING
+
+
+def same_wish(payload: bytes, signal: Signal) -> bool:
+    """Return whether *payload* is *signal*, but for when the engine accepted it."""
+    before = msgspec.json.decode(payload, type=Signal)
+    return (
+        msgspec.structs.replace(before, accepted_at=signal.accepted_at, valid_until=signal.valid_until)
+        == signal
+    )

@@ -19,7 +19,7 @@ from order.desk import Received
 from order.orders import Order, disposition
 from order.requests import parse_direct
 from order.schema import FILE_NAME
-from order.sqlite_store import SqliteOrderStore
+from order.stores import SqliteOrderStore
 from order.users import Limits, Sizing, SizingMethod, Terms, User
 from shared.bus.codec import Poison, encode
 from shared.calendar import Calendar, at_ist, day_of
@@ -28,6 +28,8 @@ from shared.ids import signal_id
 from shared.instruments import Instruments
 from shared.models import Disposition, OrderState, Product, Quote, Signal, SignalType, instant
 from shared.quotes import QuoteBoard
+from tests.order.venue import RUN as FAR_RUN
+from tests.order.venue import price
 
 RUN = "replay-1"
 MONDAY_US = 1_719_808_200_000_000  # 2024-07-01 10:00 IST, a trading day
@@ -75,6 +77,7 @@ class Room:
         self.at_us = MONDAY_US
         self.seq = 0
         self.outbox: list[OutboxRow] = []
+        self.armed: dict[int, bool] = {}
         self._instruments = Instruments.load()
         self._calendar = Calendar.load()
         self._venues = {"paper": store_venue("paper", profile)} if venues is None else venues
@@ -93,6 +96,7 @@ class Room:
             venues=self._venues,
             port=self.board,
             clock=self.clock,
+            armed=self.armed,
         )
         return self.books
 
@@ -267,3 +271,13 @@ def make_room(tmp_path: Path, blank_store: Path) -> Iterator[Callable[..., Room]
 def room(make_room: Callable[..., Room]) -> Room:
     """A room on paper, profile `instant`."""
     return make_room()
+
+
+@pytest.fixture
+def far(make_room: Callable[..., Room]) -> Room:
+    """A room whose one user trades at a broker, armed, with a fresh price."""
+    room = make_room(venues={})
+    room.armed[room.user(broker="wire").user_no] = True
+    room.board.run = FAR_RUN
+    price(room)
+    return room

@@ -141,3 +141,24 @@ def test_findings_are_capped_and_counts_are_not(busy: Room) -> None:
     outbox = [OutboxRow(number, f"{number:032x}") for number in range(1, 8)] * 20
     found = audit(busy.store.database, "main", "epoch", outbox)
     assert (len(found.findings), found.lost) == (50, 140)
+
+
+def test_signal_that_is_gone_from_the_end_of_the_outbox_is_found(busy: Room) -> None:
+    del busy.outbox[-1]
+    found = busy.audit()
+    assert (found.unexplained, found.lost) == (1, 0)
+    assert "the outbox ends at 6" in found.findings[0]
+
+
+def test_signal_taken_that_the_outbox_never_had_is_found(busy: Room) -> None:
+    busy.outbox[3] = OutboxRow(4, "f" * 32)
+    found = busy.audit()
+    assert (found.lost, found.unexplained) == (1, 1)
+    assert any("not in the outbox" in line for line in found.findings)
+
+
+def test_value_that_cannot_be_read_ends_no_proof(busy: Room) -> None:
+    busy.store.database.connection.execute("UPDATE orders SET side = 'SIDEWAYS' WHERE signal_no = 1")
+    found = busy.audit()
+    assert any("books cannot be read" in line for line in found.findings)
+    assert any("side is 'SIDEWAYS', written as 'BUY'" in line for line in found.findings)

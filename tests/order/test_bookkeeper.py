@@ -286,12 +286,15 @@ def test_user_whose_limits_change_keeps_position_and_counts(room: Room) -> None:
 def remote(make_room: Callable[..., Room]) -> Room:
     """A room whose one user trades at a venue behind a wire."""
     room = make_room(venues=REMOTE)
-    room.user(broker="wire")
+    room.armed[room.user(broker="wire").user_no] = True
     return room
 
 
 def buy(room: Room) -> Order:
+    """Claim an entry; what the caller answers stands for what its venue did."""
     (order,) = room.take(room.received(room.signal("BUY")))
+    assert room.rows()[-1].state == "NEW"
+    assert room.books.claim(order)
     return order
 
 
@@ -348,8 +351,11 @@ def test_rejected_entry_frees_what_it_reserved(remote: Room) -> None:
 def test_entry_provably_not_sent_goes_out_again_under_the_same_tag_while_valid(remote: Room) -> None:
     order = buy(remote)
     remote.books.answer(order, NotSent("no route"))
+    quote = Quote("RELIANCE", 250_000, remote.at_us, 1000, remote.clock.now_us())
+    assert remote.books.quotes("replay-1", [quote]) == []  # a broker that did not take it gets a pause
     remote.later(1)
-    (second,) = remote.books.quotes("replay-1", [Quote("RELIANCE", 250_000, remote.at_us, 1000)])
+    (second,) = remote.books.quotes("replay-1", [quote])
+    assert remote.books.claim(second)
     assert second.tag == order.tag
     assert remote.rows()[0].state == "SENDING"
 
@@ -359,6 +365,7 @@ def test_entry_provably_not_sent_reserves_nothing_and_once_again_when_resent(rem
     assert [book.entering for book in remote.books.desk._books.values()] == [0]
     remote.later(1)
     (second,) = remote.books.quotes("replay-1", [Quote("RELIANCE", 250_000, remote.at_us, 1000)])
+    assert remote.books.claim(second)
     remote.books.answer(second, Accepted("1"))
     assert [book.entering for book in remote.books.desk._books.values()] == [10]
 
@@ -409,12 +416,21 @@ def test_answer_after_a_failed_commit_finds_its_order(remote: Room, monkeypatch:
     assert remote.audit().clean
 
 
-def test_answer_to_an_order_that_is_done_is_an_error(remote: Room) -> None:
+def test_answer_to_an_order_that_is_done_changes_nothing(remote: Room) -> None:
     order = buy(remote)
     remote.books.answer(order, Rejected("no margin"))
-    with pytest.raises(StoreError, match="not at work"):
-        remote.books.answer(order, Accepted("1"))
+    remote.books.answer(order, Accepted("1"))
     assert remote.rows()[0].state == "REJECTED"
+    assert remote.audit().clean
+
+
+def test_answer_to_an_order_that_nobody_knows_is_an_error(remote: Room) -> None:
+    order = buy(remote)
+    remote.books.answer(order, Rejected("no margin"))
+    remote.open()
+    order.signal_no, order.signal_id = 99, "0" * 32
+    with pytest.raises(StoreError, match="not known"):
+        remote.books.answer(order, Accepted("1"))
 
 
 def test_signals_their_intents_and_the_cursor_are_one_transaction(

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.models import Disposition
+from shared.models import Disposition, OrderState, Quote
 
 if TYPE_CHECKING:
     from tests.order.conftest import Room
 
 LONG, SHORT = 10, -10
+RUN = "replay-1"
 
 
 def stand(room: Room, position: int) -> None:
@@ -209,3 +210,22 @@ def test_order_at_work_meets_prices_of_its_own_market_only(make_room: Callable[.
     assert room.held() == 0
     room.quote("2500", run="replay-1")
     assert room.held() == 10
+
+
+def test_stop_order_sleeps_over_a_restart_and_fills_once_its_price_has_come(room: Room) -> None:
+    room.user()
+    room.board.run = RUN
+    room.board.update([Quote("RELIANCE", 250_000, room.at_us)])
+    stop = room.direct(order_type="SL_LIMIT", side="BUY", price=2510.0, trigger_price=2505.0)
+    assert stop.state is OrderState.ACCEPTED
+    room.open()
+    room.later(1)
+    room.quote("2504.95")
+    assert room.rows()[0].state == "ACCEPTED"
+    room.quote("2520")
+    assert room.rows()[0].state == "ACCEPTED", "woken, and beyond its limit"
+    room.open()
+    room.later(1)
+    room.quote("2504")
+    assert room.rows()[0].state == "FILLED", "a stop that has woken stays awake"
+    assert room.audit().clean

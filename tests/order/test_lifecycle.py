@@ -27,7 +27,7 @@ def test_every_event_is_used(event: Event) -> None:
     ("state", "back"),
     [
         (S.FILLED, {}),
-        (S.REJECTED, {}),
+        (S.REJECTED, {Event.ACCEPT: S.ACCEPTED, Event.FILL: S.PARTIALLY_FILLED, Event.COMPLETE: S.FILLED}),
         (S.REFUSED, {}),
         (S.CANCELLED, {Event.FILL: S.CANCELLED, Event.COMPLETE: S.FILLED}),
         (S.EXPIRED, {Event.FILL: S.EXPIRED, Event.COMPLETE: S.FILLED}),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.base import Accepted, OrderTerms, PlaceOutcome, Unknown
+from broker.base import Accepted, OrderTerms, PlaceOutcome, Slot, Unknown, VenueState
 from order.manager import OrderManager
 from order.users import Limits, Sizing, SizingMethod, Terms
 from shared.clock import ManualClock
@@ -17,6 +17,7 @@ from shared.models import OrderState, Quote
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
 from shared.store.lock import FileLock
+from tests.order.venue import ScriptedVenue, row
 
 EXAMPLE = {
     "user_id": "user_001",
@@ -35,7 +36,9 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[..., OrderManager]]:
     made: list[OrderManager] = []
 
     def maker(profile: str = "realistic", paper: bool = True, **ports: object) -> OrderManager:
-        settings = Settings.load(None, home=tmp_path / "var", paper_profile=profile)
+        settings = Settings.load(
+            None, home=tmp_path / "var", paper_profile=profile, paper_trading=paper
+        )
         made.append(OrderManager(paper, settings=settings, clock=ManualClock(AT_US), **ports))  # type: ignore[arg-type]  # ports by name
         return made[-1]
 
@@ -243,21 +246,22 @@ async def test_limit_order_fills_when_its_price_comes(make: Callable[..., OrderM
         assert result.average_price <= 2495
 
 
-class Wire:
-    """A remote venue that answers as told, once what it waits for is set."""
+@pytest.fixture(autouse=True)
+def quick_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait long for scripted venues that never end an order."""
+    monkeypatch.setattr("order.lane.CLOSE_S", 0.3)
 
-    name = "wire"
 
-    def __init__(self, outcome: PlaceOutcome) -> None:
-        self.outcome = outcome
-        self.posts: list[tuple[str, OrderTerms]] = []
+async def far(make: Callable[..., OrderManager], venue: ScriptedVenue) -> OrderManager:
+    """Return an open manager whose one user has an account at *venue*."""
+    venue.now_us = lambda: AT_US
+    manager = make(paper=False, environment="sandbox", remotes={"far": venue})
+    await manager.initialize()
+    await manager.add_user("far", broker="wire", limits=Limits(max_order_inr=Decimal(100_000)))
+    return manager
 
-    async def place(self, tag: str, terms: OrderTerms) -> PlaceOutcome:
-        self.posts.append((tag, terms))
-        return self.outcome
 
-    async def close(self) -> None:
-        return None
+FAR = {**EXAMPLE, "user_id": "far", "order_type": "LIMIT", "quantity": 10, "client_order_id": "a"}
 
 
 @pytest.mark.parametrize(
@@ -266,40 +270,91 @@ class Wire:
 async def test_remote_order_is_sent_once_and_its_answer_booked(
     make: Callable[..., OrderManager], outcome: PlaceOutcome, state: OrderState
 ) -> None:
-    wire = Wire(outcome)
-    async with make(remotes={"wire": wire}) as manager:
-        await manager.add_user("far", broker="wire", limits=Limits(max_order_inr=Decimal(100_000)))
-        order = {**EXAMPLE, "user_id": "far", "quantity": 10, "client_order_id": "a"}
-        first = await manager.execute_order(order)
-        assert first.status is OrderState.SENDING
-        await settled(manager)
-        again = await manager.execute_order(order)
-        assert (again.status, again.order_id) == (state, first.order_id)
-        assert [tag for tag, _ in wire.posts] == [first.order_id]
+    venue = ScriptedVenue(outcome)
+    manager = await far(make, venue)
+    assert [each.armed for each in await manager.arm()] == [True]
+    first = await manager.execute_order(FAR)
+    assert first.status is state
+    again = await manager.execute_order(FAR)
+    assert (again.status, again.order_id) == (state, first.order_id)
+    assert [tag for tag, _ in venue.posts] == [first.order_id]
+
+
+async def test_armed_account_whose_books_cannot_be_had_any_more_is_closed(
+    make: Callable[..., OrderManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("order.lane.READ_S", 0.01)
+    venue = ScriptedVenue()
+    manager = await far(make, venue)
+    assert [each.armed for each in await manager.arm()] == [True]
+    venue.broken = True
+    assert [each.armed for each in await manager.arm()] == [False]
+    refused = await manager.execute_order(FAR)
+    assert (refused.status, refused.message.partition(":")[0]) == (OrderState.REFUSED, "not_armed")
+
+
+async def test_account_takes_no_entries_until_it_is_armed(make: Callable[..., OrderManager]) -> None:
+    venue = ScriptedVenue()
+    manager = await far(make, venue)
+    refused = await manager.execute_order(FAR)
+    assert refused.message.startswith("not_armed")
+    await manager.arm(["far"])
+    assert [each.armed for each in await manager.disarm()] == [False]
+    refused = await manager.execute_order({**FAR, "client_order_id": "b"})
+    assert refused.message.startswith("not_armed")
+    assert venue.posts == []
+
+
+async def test_arming_somebody_without_an_account_is_an_error(make: Callable[..., OrderManager]) -> None:
+    manager = await far(make, ScriptedVenue())
+    with pytest.raises(ConfigurationError, match="No account of nobody"):
+        await manager.arm(["nobody"])
+
+
+async def test_accounts_are_armed_over_the_control_socket(make: Callable[..., OrderManager]) -> None:
+    await far(make, ScriptedVenue())
+    async with make(paper=False, environment="sandbox") as other:
+        assert not other.holds_lock
+        assert [each.armed for each in await other.accounts()] == [False]
+        assert [each.armed for each in await other.arm()] == [True]
+        assert [each.armed for each in await other.disarm(["far"])] == [False]
 
 
 async def test_close_waits_for_the_answer_of_a_send_under_way(make: Callable[..., OrderManager]) -> None:
-    wire = Wire(Accepted("7"))
-    async with make(remotes={"wire": wire}) as manager:
-        await manager.add_user("far", broker="wire")
-        order = {**EXAMPLE, "user_id": "far", "quantity": 10, "client_order_id": "a"}
-        await manager.execute_order(order)
-    async with make() as reopened:
-        assert (await reopened.execute_order(order)).status is OrderState.ACCEPTED
+    class Slow(ScriptedVenue):
+        async def place(self, tag: str, terms: OrderTerms, slot: Slot | None = None) -> PlaceOutcome:
+            started.set()
+            await released.wait()
+            self.orders = [row(tag, VenueState.CANCELLED, order_id="7")]
+            return Accepted("7")
+
+    started, released = asyncio.Event(), asyncio.Event()
+    manager = await far(make, Slow())
+    await manager.arm()
+    sending = asyncio.create_task(manager.execute_order(FAR))
+    await started.wait()
+    asyncio.get_running_loop().call_later(0.1, released.set)
+    await manager.close()
+    assert (await sending).status in (OrderState.ACCEPTED, OrderState.CANCELLED)
 
 
 async def test_close_frees_the_lock_when_a_send_failed(make: Callable[..., OrderManager]) -> None:
-    class Broken(Wire):
-        async def place(self, tag: str, terms: OrderTerms) -> PlaceOutcome:
-            raise RuntimeError("a mistake in the venue")
-
-    manager = make(remotes={"wire": Broken(Accepted("7"))})
-    await manager.initialize()
-    await manager.add_user("far", broker="wire")
-    await manager.execute_order({**EXAMPLE, "user_id": "far", "quantity": 10})
+    venue = ScriptedVenue(RuntimeError("a mistake in the venue"))
+    manager = await far(make, venue)
+    await manager.arm()
+    assert (await manager.execute_order(FAR)).status is OrderState.UNKNOWN
+    assert len(venue.posts) == 1
+    venue.broken = True
     await manager.close()
-    async with make() as reopened:
+    async with make(paper=False, environment="sandbox") as reopened:
         assert reopened.holds_lock
+
+
+async def test_remote_accounts_on_paper_are_refused(make: Callable[..., OrderManager]) -> None:
+    with pytest.raises(RefusedBySafety, match="PAPER_TRADING is on"):
+        await make(environment="sandbox").initialize()
+    with pytest.raises(RefusedBySafety, match="not part of this version"):
+        await make(paper=False, environment="live").initialize()
 
 
 async def test_user_of_an_unknown_broker_is_refused(tmp_path: Path) -> None:

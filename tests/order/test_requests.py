@@ -59,7 +59,7 @@ BAD: dict[str, list[object]] = {
     "symbol": ["NOSUCH", "", None, 5],
     "user_id": ["nobody", "", None],
     "side": ["HOLD", "buy", None, True],
-    "order_type": ["SL", "market", None],
+    "order_type": ["STOP", "market", None],
     "product": ["MARGIN", None],
     "client_order_id": ["", 0, 5, "a b", "x" * 65, "ä"],
     "qty": [5],
@@ -124,3 +124,28 @@ def test_same_client_order_id_gives_the_same_ids_and_bytes() -> None:
 def test_no_client_order_id_gives_a_new_one_each_time() -> None:
     first, second = (parse_direct(GOOD, USERS, INSTRUMENTS) for _ in range(2))
     assert first.signal_id != second.signal_id
+
+
+STOP = {**GOOD, "order_type": "SL_LIMIT", "price": 2510, "trigger_price": 2505}
+
+
+def test_stop_has_a_trigger_and_a_limit_that_follows_from_it_where_none_is_given() -> None:
+    request = parse_direct(STOP, USERS, INSTRUMENTS)
+    assert (request.order_type, request.price_paise, request.trigger_paise) == ("SL_LIMIT", 251_000, 250_500)
+    bare = parse_direct({**STOP, "order_type": "SL-M", "price": None}, USERS, INSTRUMENTS)
+    assert (bare.order_type, bare.trigger_paise, bare.price_paise) == ("SL_LIMIT", 250_500, 251_750)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"trigger_price": None}, "trigger_price: an SL_LIMIT order needs one"),
+        ({"trigger_price": 2511}, "must not be before its trigger_price"),
+        ({"trigger_price": 2505.03}, "trigger_price 2505.03 is off the tick"),
+        ({"order_type": "LIMIT"}, "only an SL_LIMIT order has one"),
+        ({"side": "SELL"}, "must not be before its trigger_price"),
+    ],
+)
+def test_stop_that_cannot_work_is_refused_in_words(change: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        parse_direct({**STOP, **change}, USERS, INSTRUMENTS)

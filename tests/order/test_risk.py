@@ -9,7 +9,7 @@ import pytest
 from order import risk
 from order.accounts import Account
 from order.books import Book
-from order.risk import Entry, Market, check_entry, check_market, entry_rule, exit_open
+from order.risk import Entry, Market, check_entry, check_market, entry_rule, exit_open, quote_age_us
 from order.users import Limits, User
 from shared.calendar import Calendar, at_ist, day_of
 from shared.instruments import Instruments
@@ -27,12 +27,23 @@ class Board:
 
     def __init__(self, marks: dict[int, int] | None = None) -> None:
         self.marks = marks or {}
+        self.doubtful: set[str] = set()
+        self.resting: set[tuple[int, int]] = set()
 
     def mark(self, run: str, symbol_no: int) -> int | None:
         return self.marks.get(symbol_no)
 
     def name_of(self, number: int) -> str:
         return {2: "s", 9: "other", 8: "manual"}[number]
+
+    def no_entries(self, user: User) -> tuple[str, str] | None:
+        return None
+
+    def paused(self, user_no: int, strategy_no: int, symbol_no: int, day: int) -> bool:
+        return (strategy_no, symbol_no) in self.resting
+
+    def frozen(self, user_no: int, symbol: str) -> str | None:
+        return "TAG" if symbol in self.doubtful else None
 
 
 def market(**changes: object) -> Market:
@@ -83,6 +94,15 @@ def rule_of(wish: Entry) -> str | None:
 
 def test_entry_within_all_limits_passes() -> None:
     assert rule_of(entry()) is None
+
+
+def test_instrument_with_an_order_of_unknown_fate_is_refused() -> None:
+    wish = entry()
+    assert isinstance(wish.sight, Board)
+    wish.sight.doubtful = {"TCS"}
+    assert rule_of(wish) is None
+    wish.sight.doubtful = {"RELIANCE"}
+    assert rule_of(wish) == "frozen"
 
 
 def test_disabled_user_is_refused() -> None:
@@ -371,3 +391,9 @@ def test_account_restores_the_latest_days_figures_only() -> None:
         account.restore(book)
     assert (account.day, account.day_entries, account.day_net_paise) == (6, 3, -75)
     assert account.strategy_day_net == {STRATEGY_NO: -75}
+
+
+@pytest.mark.parametrize(("run", "age_us"), [("live", 300_000_000), ("sandbox-x", 1_000_000)])
+def test_price_of_a_lagging_feed_is_as_old_as_the_exchange_says(run: str, age_us: int) -> None:
+    quote = Quote("TCS", 345_000, 0, 1, 299_000_000)
+    assert quote_age_us(run, quote, 300_000_000) == age_us

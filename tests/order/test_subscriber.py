@@ -14,7 +14,7 @@ import pytest
 
 from order.manager import OrderManager
 from order.reading import Reader
-from order.sqlite_store import SqliteOrderStore
+from order.stores import SqliteOrderStore
 from order.subscriber import SignalSubscriber
 from order.users import Terms
 from shared.bus.client import Bus

@@ -1,0 +1,148 @@
+"""The books as the accounts at brokers use them: readings in, what is due out. One transaction each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from broker.base import ChangeOutcome, VenueBook, VenuePosition
+from order.amend import Amendment
+from order.desk import Desk
+from order.orders import Order, Purpose
+from order.reconcile import Reconciliation
+from order.record import Recorder
+from order.review import Case, Verdict
+from shared.clock import Clock
+from shared.quotes import Quotes
+
+
+class AccountBooks:
+    """The half of the bookkeeper that lanes talk to; see `order.bookkeeper`."""
+
+    desk: Desk
+    recorder: Recorder
+    _clock: Clock
+    _port: Quotes
+
+    @property
+    def clock(self) -> Clock:
+        """Whose time all decisions here go by."""
+        return self._clock
+
+    def report(
+        self, user_no: int, book: VenueBook, positions: Sequence[VenuePosition] | None = None
+    ) -> list[Order]:
+        """Take one reading of a broker's books, and of the positions just after them where they were read."""
+        now_us = self._clock.now_us()
+        nets = None if positions is None else net_shares(positions)
+        held = None if positions is None else [_plain(each) for each in positions]
+        return self._commit(
+            lambda desk: desk.report(user_no, book, now_us, nets),
+            *("report", now_us, user_no, lambda: self.recorder.reading(user_no, book), held),
+        )
+
+    def note_account(self, user_no: int, kind: str, what: str, value: str) -> None:
+        """Note *value* on an account, durably."""
+        now_us = self._clock.now_us()
+        self._commit(
+            lambda desk: desk.note_account(user_no, kind, what, value, now_us),
+            *("note_account", now_us, user_no, kind, what, value),
+        )
+
+    def cases(self) -> list[Case]:
+        """Return what waits for a human, and what may come to it."""
+        return self.desk.cases()
+
+    def settle(self, verdict: Verdict) -> tuple[Case, list[Order]]:
+        """Settle an order as a human says; return how it stands then.
+
+        Raises:
+            ConfigurationError: There is no such order, or what is said cannot be true of it.
+        """
+        now_us = self._clock.now_us()
+        settled: list[Order] = []
+        sends = self._commit(
+            lambda desk: settled.append(desk.settle(verdict, now_us)),
+            *("settle", now_us, msgspec.to_builtins(verdict)),
+        )
+        return self.desk.case(settled[0]), sends
+
+    def needs_positions(self, user_no: int) -> bool:
+        """Whether an exit's fate hangs on the positions, too."""
+        return any(order.purpose is Purpose.EXIT for order in self.desk.doubts(user_no))
+
+    def steps(self, user_no: int, *, closing: bool = False) -> tuple[list[Amendment], int, list[Order]]:
+        """Return requests that are due, how many orders are not done, and exits to be sent again."""
+        now_us = self._clock.now_us()
+        found: list[tuple[list[Amendment], int]] = []
+
+        def look(desk: Desk) -> None:
+            desk.watch(user_no, now_us)
+            if not closing:
+                desk.retry_exits(user_no, now_us)
+            found.append(desk.steps(user_no, now_us, closing=closing))
+            if not found[0][1] and desk.changes.empty:
+                self.recorder.drop()  # where nothing is at work, a look changes nothing
+
+        sends = self._commit(look, "steps", now_us, user_no, closing)
+        return *found[0], sends
+
+    def claim_amendment(self, user_no: int, tag: str, number: int) -> Amendment | None:
+        """Claim request *number* about the order *tag*, durably; None where it shall not go out."""
+        now_us = self._clock.now_us()
+        claimed: list[Amendment | None] = []
+        self._commit(
+            lambda desk: claimed.append(desk.claim_amendment(user_no, tag, number, now_us)),
+            *("claim_amendment", now_us, user_no, tag, number),
+        )
+        return claimed[0]
+
+    def answer_amendment(self, user_no: int, tag: str, number: int, outcome: ChangeOutcome) -> None:
+        """Book what a broker answered to a request about an order."""
+        now_us = self._clock.now_us()
+        said = [type(outcome).__name__, msgspec.to_builtins(outcome)]
+        self._commit(
+            lambda desk: desk.answer_amendment(user_no, tag, number, outcome, now_us),
+            *("answer_amendment", now_us, user_no, tag, number, said),
+        )
+
+    def reconcile(
+        self,
+        user_no: int,
+        when: str,
+        positions: Sequence[VenuePosition],
+        held: dict[str, int],
+        cash_paise: int,
+    ) -> Reconciliation:
+        """Hold the broker's account against our books, on the latest reading, and keep how it went."""
+        now_us = self._clock.now_us()
+        nets, run = net_shares(positions), self._port.run
+        made: list[Reconciliation] = []
+        self._commit(
+            lambda desk: made.append(desk.reconcile(user_no, run, when, nets, held, cash_paise, now_us)),
+            *("reconcile", now_us, user_no, when, msgspec.to_builtins(positions), held, cash_paise),
+        )
+        return made[0]
+
+    def engaged(self, user_no: int) -> bool:
+        """Whether a user holds something in the market at hand, or has an order that is not done."""
+        return self.desk.engaged_at_broker(user_no, self._port.run)
+
+    def _commit(
+        self, decide: Callable[[Desk], object], kind: str, now_us: int, *given: object
+    ) -> list[Order]:
+        raise NotImplementedError
+
+
+def net_shares(positions: Sequence[VenuePosition]) -> dict[tuple[str, str], int]:
+    """Return a broker's net shares by symbol and product."""
+    nets: dict[tuple[str, str], int] = {}
+    for each in positions:
+        key = each.symbol, each.product.value
+        nets[key] = nets.get(key, 0) + each.quantity
+    return nets
+
+
+def _plain(each: VenuePosition) -> list[object]:
+    return [each.symbol, each.product.value, each.quantity]

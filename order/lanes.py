@@ -1,0 +1,99 @@
+"""All accounts at brokers: who is connected, who takes entries, whose turn an order waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from broker.base import RemoteVenue
+from order.bookkeeper import Bookkeeper
+from order.lane import AccountState, Lane
+from order.orders import Order
+from order.users import User
+from shared.errors import ConfigurationError
+from shared.store.thread import OwnedThread
+
+log = structlog.get_logger(__name__)
+
+
+class Lanes:
+    """See above.
+
+    Args:
+        remotes: The account of each user that has one, by user id.
+        thread: Owns the store.
+        books: Who keeps the books, on that thread.
+    """
+
+    def __init__(
+        self, remotes: Mapping[str, RemoteVenue], thread: OwnedThread, books: Bookkeeper
+    ) -> None:
+        self._remotes = remotes
+        self._thread = thread
+        self._books = books
+        self._lanes: dict[str, Lane] = {}
+
+    async def connect(self, user: User) -> None:
+        """Give *user* a lane where there is an account for them; it takes exits only until armed.
+
+        Raises:
+            LockHeld: Another order manager works on that account; the message says who.
+        """
+        remote = self._remotes.get(user.user_id)
+        if remote is None or user.broker != remote.name or user.user_id in self._lanes:
+            return
+        await self._thread.run(self._books.store.hold, remote.identity)
+        self._books.armed[user.user_no] = False
+        lane = Lane(user.user_id, user.user_no, remote, self._thread, self._books, self.dispatch)
+        self._lanes[user.user_id] = lane
+        lane.start()
+
+    def dispatch(self, sends: Sequence[Order]) -> None:
+        """Give queued orders to their accounts."""
+        for order in sends:
+            lane = self._lanes.get(order.user.user_id)
+            if lane is not None:
+                lane.put(order)
+            else:
+                log.error("an order waits for an account", user=order.user.user_id, tag=order.tag)
+
+    async def arm(self, user_ids: Sequence[str]) -> list[AccountState]:
+        """Open accounts for entries whose books and positions agree with ours; see `OrderManager.arm`."""
+        return list(await asyncio.gather(*(self._arm(lane) for lane in self._chosen(user_ids))))
+
+    def disarm(self, user_ids: Sequence[str]) -> list[AccountState]:
+        """Close accounts for entries."""
+        chosen = self._chosen(user_ids)
+        for lane in chosen:
+            self._books.armed[lane.user_no] = False
+        return [lane.state(ready=not lane.trouble) for lane in chosen]
+
+    async def read(self) -> None:
+        """Read all books now, as far as they can be had."""
+        await asyncio.gather(*(lane.read(positions=True) for lane in self._lanes.values()))
+
+    def states(self) -> list[AccountState]:
+        """Return how each account stands."""
+        return [lane.state(ready=not lane.trouble) for lane in self._lanes.values()]
+
+    async def close(self) -> None:
+        """End all lanes, side by side."""
+        await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
+
+    async def _arm(self, lane: Lane) -> AccountState:
+        ready, notes = await lane.check()
+        ready = ready and not self._books.desk.line(lane.user_no).doubled
+        # Also one that was armed: books that do not agree take no entries.
+        self._books.armed[lane.user_no] = ready
+        return lane.state(ready=ready, notes=notes)
+
+    def _chosen(self, user_ids: Sequence[str]) -> list[Lane]:
+        unknown = sorted(set(user_ids) - set(self._lanes))
+        if unknown:
+            raise ConfigurationError(
+                f"No account of {', '.join(unknown)} is connected.",
+                remedy=f"Connected: {', '.join(sorted(self._lanes)) or 'none, this run is on paper'}.",
+            )
+        return [lane for user_id, lane in self._lanes.items() if not user_ids or user_id in user_ids]

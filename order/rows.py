@@ -1,0 +1,68 @@
+"""Rows of the order store as the values that they stand for, for the writer and for readers alike."""
+
+from __future__ import annotations
+
+import msgspec
+
+from order.books import BookKey
+from order.users import Limits, Terms, User
+from shared.models import Side
+from shared.store.port import Connection, Database
+
+ALL = (1, 2**53)
+"""User numbers of all writers."""
+
+
+def open_deliveries(
+    sql: Connection, span: tuple[int, int] = ALL
+) -> list[tuple[BookKey, Side, int, int]]:
+    """Return the fills of DELIVERY books that hold something, oldest first; of the users in *span*."""
+    return [
+        (
+            (int(row[0]), int(row[1]), int(row[2]), "DELIVERY", int(row[3])),
+            Side(str(row[4])),
+            int(row[5]),
+            int(row[6]),
+        )
+        for row in sql.execute(
+            "SELECT b.market_no, b.strategy_no, b.symbol_no, b.user_no, o.side, f.quantity, f.at_us"
+            " FROM books b JOIN inbox i ON i.market_no = b.market_no AND i.strategy_no = b.strategy_no"
+            " AND i.symbol_no = b.symbol_no"
+            " JOIN orders o ON o.signal_no = i.signal_no AND o.user_no = b.user_no AND o.product = b.product"
+            " JOIN fills f ON f.signal_no = o.signal_no AND f.user_no = o.user_no AND f.leg = o.leg"
+            " AND f.slice = o.slice AND f.attempt = o.attempt"
+            " WHERE b.product = 'DELIVERY' AND b.quantity != 0 AND b.user_no BETWEEN ? AND ?"
+            " ORDER BY f.fill_no",
+            span,
+        )
+    ]
+
+
+def read_users(database: Database, group: str | None = None) -> list[User]:
+    """Return all users, or those of one group, with their active subscriptions, by number."""
+    sql = database.connection
+    subscriptions: dict[int, dict[str, Terms]] = {}
+    for user_no, strategy_id, terms in sql.execute(
+        "SELECT user_no, strategy_id, terms FROM subscriptions WHERE active = 1 ORDER BY strategy_id"
+    ):
+        decoded = msgspec.json.decode(str(terms), type=Terms)
+        subscriptions.setdefault(int(user_no), {})[str(strategy_id)] = decoded
+    return [
+        User(
+            user_no=int(row[0]),
+            user_id=str(row[1]),
+            name=str(row[2]),
+            group=str(row[3]),
+            broker=str(row[4]),
+            enabled=bool(row[5]),
+            profile=str(row[6]),
+            limits=msgspec.json.decode(str(row[7]), type=Limits),
+            account=str(row[8]),
+            subscriptions=subscriptions.get(int(row[0]), {}),
+        )
+        for row in sql.execute(
+            "SELECT user_no, user_id, name, group_name, broker, enabled, profile, limits, account"
+            " FROM users WHERE group_name = coalesce(?, group_name) ORDER BY user_no",
+            (group,),
+        )
+    ]

@@ -1,0 +1,115 @@
+"""What is due on orders that rest at a broker: new prices, cancels, alarms. The chase, applied."""
+
+from __future__ import annotations
+
+import structlog
+
+from broker.base import OrderTerms
+from order import chase
+from order.amend import Amendment
+from order.amending import Amending
+from order.orders import Order, Purpose
+from order.wire import Line, Wire
+from shared.models import DONE_STATES, OrderState, OrderType, Quote, Side
+
+SECOND_US = 1_000_000
+CHANGE_PAUSE_US = SECOND_US
+
+_AT_VENUE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
+
+log = structlog.get_logger(__name__)
+
+
+class Steps(Amending):
+    """Follows what rests at a broker."""
+
+    def line(self, user_no: int) -> Line:
+        """Return what is remembered of a user's orders at a broker."""
+        return self.lines.setdefault(user_no, Line())
+
+    def steps(self, user_no: int, now_us: int, *, closing: bool = False) -> tuple[list[Amendment], int]:
+        """Return what is due on a user's orders at the broker, and how many of them are not done.
+
+        Args:
+            user_no: Whose.
+            now_us: Wall time.
+            closing: We are about to end: entries shall not be left alone at the exchange.
+        """
+        due: list[Amendment] = []
+        working = 0
+        for order in self.line(user_no).orders.values():
+            wire = order.wire
+            if wire is None or order.state in DONE_STATES or order.state is OrderState.NEW:
+                continue
+            if closing and order.purpose is Purpose.STOP and not order.taken:
+                continue  # protective stops stay
+            working += 1
+            if order.state not in _AT_VENUE or not wire.venue_order_id:
+                continue
+            if closing and order.purpose is Purpose.ENTRY:
+                wire.cancel = True
+            cancel = self._move_on(order, wire, now_us)
+            if cancel is not None:
+                asked = self.ask(order, order.limit_terms(), cancel=cancel, now_us=now_us)
+                if asked is not None:
+                    due.append(asked)
+        return due, working
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _move_on(self, order: Order, wire: Wire, now_us: int) -> bool | None:
+        """Return True to cancel *order*, False to modify it, None to leave it."""
+        since_us = now_us - wire.changed_us
+        elapsed_s = (now_us - (wire.chased_us or wire.sent_us)) / SECOND_US
+        if (order.order_type is OrderType.MARKET or order.taken) and not wire.cancel:
+            quote = self.latest(order.run, order.instrument.symbol)
+            if order.purpose is not Purpose.ENTRY:
+                self._alarm_stuck(order, wire, elapsed_s, now_us)
+            if not wire.arrival_paise:  # adopted after a restart
+                wire.arrival_paise = chase.touch(order.side, quote) if quote else order.price_paise
+                wire.anchor_paise = wire.arrival_paise
+            price = self._limit(order, wire, quote, elapsed_s, now_us)
+            if price is None:
+                wire.cancel = True
+            else:
+                wire.limit_paise = price
+        if wire.amended_us and wire.read_us <= wire.amended_us:
+            return None  # what the last request came to shows in the books first
+        if since_us < CHANGE_PAUSE_US:
+            return None
+        if wire.cancel:
+            return True
+        if order.purpose is Purpose.STOP:
+            fits = wire.converted or not order.taken
+            return None if not wire.read_us or (fits and shown_as(order.limit_terms(), wire)) else False
+        shown = wire.seen_paise or wire.first_paise
+        return False if wire.limit_paise and shown and shown != wire.limit_paise else None
+
+    def _limit(
+        self, order: Order, wire: Wire, quote: Quote | None, elapsed_s: float, now_us: int = 0
+    ) -> int | None:
+        tick = order.instrument.tick_paise
+        if order.purpose is Purpose.ENTRY:
+            return chase.entry_price(order.side, wire.arrival_paise, tick, elapsed_s)
+        if quote is not None and now_us - wire.anchored_us >= chase.EXIT_ANCHOR_S * SECOND_US:
+            wire.anchored_us, wire.anchor_paise = now_us, chase.touch(order.side, quote)
+        price = chase.exit_price(
+            order.side, wire.arrival_paise, wire.anchor_paise, tick, elapsed_s, quote
+        )
+        # An exit never takes a step back: a modify that makes it worse to fill helps nobody.
+        if not wire.limit_paise:
+            return price
+        return min(price, wire.limit_paise) if order.side is Side.SELL else max(price, wire.limit_paise)
+
+    def _alarm_stuck(self, order: Order, wire: Wire, elapsed_s: float, now_us: int) -> None:
+        again_s = (now_us - wire.alarmed_us) / SECOND_US
+        if elapsed_s >= chase.STUCK_S and again_s >= chase.STUCK_AGAIN_S:
+            wire.alarmed_us = now_us
+            log.error("EXIT_STUCK", tag=order.tag, seconds=round(elapsed_s), shares=order.remaining)
+
+
+def shown_as(terms: OrderTerms, wire: Wire) -> bool:
+    """Return whether the latest reading shows an order as *terms* want it."""
+    if (wire.seen_paise, wire.seen_quantity) != (terms.price_paise, terms.quantity):
+        return False
+    return terms.order_type is not OrderType.SL_LIMIT or wire.seen_trigger_paise == terms.trigger_paise

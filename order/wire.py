@@ -1,0 +1,113 @@
+"""What is remembered of orders at a broker, beside what every order has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broker.base import VenueOrder
+    from order.amend import Amendment
+    from order.orders import Order
+    from order.reconcile import Finding, Reconciliation
+
+
+@dataclass(slots=True)
+class Wire:
+    """What is known of an order at a broker; an order on paper has none.
+
+    Attributes:
+        queued: It waits for its turn; its shares are reserved.
+        sent_us: Wall time of the claim, just before the send; 0 before it.
+        venue_order_id: The broker's; empty until known.
+        limit_paise: The limit that we want now; `seen_paise` the one that the broker's book shows.
+        first_paise: The limit with which it was sent; 0 after a restart.
+        arrival_paise: The touch when it was sent; `anchor_paise` the touch that an exit follows.
+        anchored_us, changed_us: Wall time of the last anchor and of the last modify or cancel.
+        cancel: It shall be cancelled.
+        not_before_us: Wall time before which a send that did not leave us, or was refused, is not repeated.
+        failures: Such sends in a row.
+        absent_reads: Good readings of the books that did not show it, while its fate is unknown.
+        absences: Earlier attempts of this exit that were found absent.
+        alarmed_us: Wall time of the last alarm about it.
+        fills: Shares booked of each fill, by the broker's id.
+        lost_us, settled_us: Wall time at which its answer was lost, and at which its fate was known.
+        changed_reads: Good readings in which trades or position had moved, while an exit's fate is unknown.
+        amend: The request about it that is not settled.
+        amended_us: Wall time at which the broker refused a request: a reading comes before the next one.
+        read_us: Wall time at which the latest reading that shows it was asked for.
+        want_quantity: Total that it shall have; 0: what it has.
+        chased_us: Wall time since which a stop that became an exit follows the price.
+        converted: The books have shown it as a LIMIT.
+        seen_quantity, seen_trigger_paise: As the books show them; 0 before the first reading.
+    """
+
+    queued: bool = False
+    sent_us: int = 0
+    venue_order_id: str = ""
+    limit_paise: int = 0
+    seen_paise: int = 0
+    first_paise: int = 0
+    arrival_paise: int = 0
+    anchor_paise: int = 0
+    anchored_us: int = 0
+    changed_us: int = 0
+    cancel: bool = False
+    not_before_us: int = 0
+    failures: int = 0
+    absent_reads: int = 0
+    absences: int = 0
+    alarmed_us: int = 0
+    fills: dict[str, int] = field(default_factory=dict)
+    lost_us: int = 0
+    settled_us: int = 0
+    changed_reads: int = 0
+    amend: Amendment | None = None
+    amended_us: int = 0
+    read_us: int = 0
+    seen_quantity: int = 0
+    seen_trigger_paise: int = 0
+    want_quantity: int = 0
+    chased_us: int = 0
+    converted: bool = False
+
+
+@dataclass(slots=True)
+class Line:
+    """What is remembered of one user's orders at a broker; the store has what must outlast us.
+
+    Attributes:
+        orders: By tag: those at work and those that ended this day, for late news.
+        ended: Tags that ended before this process began.
+        known_ids: The broker's ids of `day` (India, days since the epoch): answers and readings, stored.
+        foreign: Orders in the last reading that are not ours.
+        doubled: Tags that more than one order carried; stored, until a human has seen to it.
+        attempts: Highest attempt so far, by signal, leg and slice.
+        asked_us, rows: The latest reading of the books.
+        nets: The broker's net shares by symbol and product when they were read last; None before.
+        findings, reconciled: Of the latest comparison with the broker's account.
+        told: Differences that an alarm was raised for.
+        uncovered: Symbols and products in which the broker's position is less than ours.
+        booked: Shares of others' orders that our books have as closes, by the broker's id.
+        paused: Days on which strategies rest, by `strategy:symbol` numbers.
+        offsets: The broker's net shares beyond ours, by symbol and product, when they were last held
+            against ours with nothing in doubt.
+    """
+
+    orders: dict[str, Order] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    known_ids: set[str] = field(default_factory=set)
+    day: int = 0
+    foreign: int = 0
+    doubled: set[str] = field(default_factory=set)
+    attempts: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    asked_us: int = 0
+    rows: tuple[VenueOrder, ...] = ()
+    nets: dict[tuple[str, str], int] | None = None
+    findings: tuple[Finding, ...] = ()
+    reconciled: Reconciliation | None = None
+    told: set[str] = field(default_factory=set)
+    uncovered: set[tuple[str, str]] = field(default_factory=set)
+    booked: dict[str, int] = field(default_factory=dict)
+    paused: dict[str, int] = field(default_factory=dict)
+    offsets: dict[tuple[str, str], int] = field(default_factory=dict)
