@@ -63,6 +63,10 @@ class BarAggregator:
         self._session_of = session_of
         self._bar: Bar | None = None
 
+    def most_parts(self, timeframe: str) -> int:
+        """Return how many bars of *timeframe* make one of ours, at most."""
+        return TIMEFRAMES[self._timeframe] // TIMEFRAMES[timeframe]
+
     def update(self, bar: Bar) -> list[Bar]:
         """Take the next closed smaller bar; return the larger bars that this closes, oldest first."""
         done: list[Bar] = []

@@ -136,6 +136,22 @@ def check(configs: Sequence[StrategyConfig], instruments: Instruments) -> None:
         raise ConfigurationError("\n".join(["Strategies cannot start:", *(f"  - {f}" for f in findings)]))
 
 
+def wanted_bars(configs: Sequence[StrategyConfig], timeframe: str) -> dict[tuple[str, str], int]:
+    """Return how many closed bars of each (symbol, timeframe) warm up all of *configs*.
+
+    Args:
+        configs: Checked ones.
+        timeframe: What a strategy gets that names none.
+    """
+    wanted: dict[tuple[str, str], int] = {}
+    for config in configs:
+        bars = build(config).warmup_bars
+        for symbol in config.symbols:
+            key = symbol, config.timeframe or timeframe
+            wanted[key] = max(wanted.get(key, 0), bars)
+    return wanted
+
+
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     strategy_id: str
     strategy_type: str

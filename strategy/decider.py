@@ -132,6 +132,11 @@ class Decider:
             for feed in feeds:
                 for bar in bars:
                     self._decision(feed, bar)
+        for symbol, aggregators in self._larger.items():
+            for aggregator in aggregators:
+                # The larger bar at work has begun already: its first minutes are history, too.
+                for bar in history(symbol, self._timeframe, aggregator.most_parts(self._timeframe)):
+                    aggregator.update(bar)
 
     def decide(self, batch: MarketBatch, accepted_us: int) -> list[Signal]:
         """Take a batch of the market and return the signals on the bars that it closes.

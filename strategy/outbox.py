@@ -16,10 +16,12 @@ from shared.bus.codec import encode
 from shared.bus.pointer import GENESIS, chain_digest, check_name
 from shared.bus.stream import Row
 from shared.clock import Clock, SystemClock
+from shared.failpoint import hit
 from shared.ids import new_epoch
 from shared.models import Signal
 from shared.store.lock import FileLock
-from shared.store.sqlite import Database, Schema
+from shared.store.schema import Schema
+from shared.store.sqlite import Database
 from shared.store.thread import OwnedThread
 
 SCHEMA = Schema(migrations=Path(__file__).with_name("migrations"), head="0001")
@@ -255,6 +257,8 @@ class Outbox:
                 " DO UPDATE SET close_us = max(close_us, excluded.close_us)",
                 [(run, *key, close_us) for key, close_us in checkpoints.items()],
             )
+            if fresh:
+                hit("engine.commit")
         if fresh:
             tail = (*state.tail, *fresh)[-TAIL_ROWS:]
             self._state = replace(state, head=fresh[-1].seq, digest=digest, tail=tail)

@@ -13,6 +13,7 @@ from typing import Protocol
 import structlog
 
 from shared.clock import Clock
+from shared.failpoint import hit
 from shared.models import Quote, Signal
 from strategy.decider import Decider
 
@@ -124,7 +125,7 @@ class Publisher:
             self._unsent.update((quote.symbol, quote) for quote in quotes)
 
     async def commit(self, listeners: Sequence[Listener]) -> list[Signal]:
-        """Make the waiting signals durable, tell everybody, and outside of live wait for the order side.
+        """Make the waiting signals durable, tell everybody; a replay or simulation waits for the order side.
 
         Returns:
             The signals committed.
@@ -143,7 +144,7 @@ class Publisher:
                 listener(signal, seq)
         if self._relay is not None:
             self._relay.wake()
-            if self._decider.run != "live":
+            if self._decider.run == "sim" or self._decider.run.startswith("replay"):
                 await self._wait_taken(self._relay, seqs[-1])
         return signals
 
@@ -161,8 +162,12 @@ class Publisher:
         dirty = self._decider.dirty
         signals, checkpoints = list(self.waiting), dict(dirty)
         seqs: list[int] = []
+        if signals:
+            hit("engine.decided")
         if signals or checkpoints:
             seqs = await self._outbox.commit(self._decider.run, signals, checkpoints)
+        if seqs:
+            hit("engine.committed")
         del self.waiting[: len(signals)]
         for key, close_us in checkpoints.items():
             if dirty.get(key) == close_us:

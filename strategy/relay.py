@@ -20,6 +20,7 @@ from shared.bus.signing import SignalKey
 from shared.bus.stream import POKE_REPAIR, Sight, StreamWriter
 from shared.clock import Clock, SystemClock
 from shared.errors import BusUnavailable, StoreError
+from shared.failpoint import hit
 from shared.models import Quote
 from strategy.outbox import Outbox
 from strategy.verdict import (
@@ -171,7 +172,9 @@ class Relay:
         refusals = 0
         while self._in_step and self._sent < self._outbox.head:
             rows = await self._outbox.rows(self._sent, BATCH_ROWS)
+            hit("relay.append")
             refusal = await self._writer.append(self._outbox.epoch.name, self._sent_digest, rows)
+            hit("relay.appended")
             if refusal is None:
                 self._note_sent(rows[-1].seq, rows[-1].digest)
             else:
@@ -218,6 +221,7 @@ class Relay:
         self._renewed_at_s = now_s
         start = first_to_send(self._cursors, self._ledger(None), proved=self._proved, void=verdict.void_older)
         epoch = await self._outbox.renew_epoch(verdict.reason, start=start, void_older=verdict.void_older)
+        hit("relay.renewed")
         log.error(
             "new epoch",
             reason=verdict.reason,
