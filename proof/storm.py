@@ -1,0 +1,278 @@
+"""One scene: kills, crash points, wipes and faulty calls for a while, then calm, then the judgement."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from order.control import ControlClient, control_path
+from proof.cast import store_users
+from proof.judge import Verdict, judge
+from proof.stage import (
+    ENGINE,
+    EVERYTHING,
+    SANDBOX,
+    SERVER,
+    SUBSCRIBER,
+    WATCHER,
+    Options,
+    Stage,
+    StageFailed,
+)
+from shared.errors import TradingError
+from shared.failpoint import POINTS
+
+ENGINE_POINTS = tuple(name for name in POINTS if name.startswith(("engine", "relay")))
+ORDER_POINTS = tuple(name for name in POINTS if not name.startswith(("engine", "relay")))
+CHANCES = {
+    "relay.renewed": 1.0,
+    "order.commit": 0.01,
+    "order.committed": 0.01,
+    "lane.slot": 0.3,
+    "lane.claimed": 0.3,
+    "lane.flight": 0.3,
+    "lane.answered": 0.3,
+    "lane.booked": 0.3,
+    "lane.change": 0.3,
+    "lane.changed": 0.3,
+}
+"""Of a crash point each time it is passed: some are passed with every price, some with orders only."""
+
+CHANCE = 0.12
+VICTIMS = (ENGINE, SUBSCRIBER, SERVER, WATCHER, SANDBOX, EVERYTHING)
+WEIGHTS = (3, 4, 1, 1, 1, 1)
+READY_S = 30.0
+PAUSE_S = 0.4
+_ONE_AT_A_TIME = threading.Lock()
+"""Migrations of a store are a matter of the whole process, and several scenes may run in one."""
+
+POLL_S = 0.02
+RECOVER_S = 15.0
+PATIENT = 0.75
+"""Share of the deeds after which all is let recover; the others meet a system that is still starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how hard.
+
+    Attributes:
+        kills: So many ends by SIGKILL, of any kind.
+        most_s: End the storm after so many seconds in any case.
+        least_s: And not before so many.
+        wipe_share: Of the deeds, how many let the bus forget everything.
+        pause_share: Of the deeds, how many stop a process for a moment.
+        points: Crash points to use; all, one after another, where empty.
+        random_kills: Also kill whatever runs, at any time.
+        settle_s: Wait so long for a clean verdict after the storm.
+        twin: Also start a second subscriber; it has to be refused.
+    """
+
+    kills: int = 20
+    most_s: float = 120.0
+    least_s: float = 0.0
+    wipe_share: float = 0.08
+    pause_share: float = 0.05
+    points: Sequence[str] = ()
+    random_kills: bool = True
+    settle_s: float = 100.0
+    twin: bool = False
+
+
+class Storm:
+    """Drives one stage through one plan."""
+
+    def __init__(self, stage: Stage, plan: Plan, seed: int) -> None:
+        self.stage = stage
+        self.plan = plan
+        self.dice = random.Random(seed)
+        self._turn = {ENGINE: 0, SUBSCRIBER: 0}
+        self._since: dict[str, float] = {}
+        self._target = 0
+        self.twin_let_in = False
+
+    def run(self) -> Verdict:
+        """Go through storm and calm; return the verdict.
+
+        Raises:
+            StageFailed: It does not come to rest.
+        """
+        stage = self.stage
+        with _ONE_AT_A_TIME:
+            asyncio.run(store_users(stage.home, stage.options.users, stage.options.size))
+        self._start(ENGINE, armed=False)
+        self._start(SUBSCRIBER, armed=False)
+        self._ready()
+        if self.plan.twin:
+            self._twin()
+        for name in (ENGINE, SUBSCRIBER) if self.plan.points or self.plan.random_kills else ():
+            stage.stop(name)
+            self._start(name)
+        began = time.monotonic()
+        while self._goes_on(time.monotonic() - began):
+            self._deed()
+            self._revive()
+            if self.dice.random() < PATIENT:
+                self._recover()
+        return self._calm()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _goes_on(self, since_s: float) -> bool:
+        enough = sum(self.stage.kills.values()) >= self.plan.kills and since_s >= self.plan.least_s
+        return not enough and since_s < self.plan.most_s
+
+    def _start(self, name: str, *, armed: bool = True) -> None:
+        points = [point for point in self.plan.points or POINTS if point in _points_of(name)]
+        self.stage.points[name] = ""
+        if armed and points:
+            point = points[self._turn[name] % len(points)]
+            self._turn[name] += 1
+            self.stage.points[name] = f"{point}:{CHANCES.get(point, CHANCE)}"
+        self.stage.start(name)
+        if name == SUBSCRIBER:
+            self._since[name] = time.monotonic()
+            self._target = self.stage.head()
+
+    def _deed(self) -> None:
+        """Do one bad thing, or wait for a crash point to do it."""
+        kind = self.dice.random()
+        if kind < self.plan.wipe_share:
+            self.stage.wipe()
+        elif kind < self.plan.wipe_share + self.plan.pause_share:
+            self._pause()
+        elif self.plan.random_kills and self.dice.random() < 0.4:
+            self.stage.kill(self.dice.choices(VICTIMS, WEIGHTS)[0])
+        time.sleep(self.dice.uniform(0.05, PAUSE_S))
+
+    def _twin(self) -> None:
+        """Start a second subscriber beside the first; it must be refused, told who holds the books."""
+        try:
+            _, said = self.stage.trading(SUBSCRIBER, "--json", "--for", "2", timeout_s=20.0)
+        except subprocess.TimeoutExpired:
+            said = ""
+        holder = self.stage.running[SUBSCRIBER].pid
+        self.twin_let_in = f"pid {holder} " not in said
+
+    def _pause(self) -> None:
+        process = self.stage.running.get(self.dice.choice((ENGINE, SUBSCRIBER)))
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(self.dice.uniform(0.2, 1.5))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)
+
+    def _revive(self) -> None:
+        """Start what has ended, and let accounts take entries again."""
+        for name in self.stage.dead():
+            self.stage.start(name) if name == SANDBOX else self._start(name)
+
+    def _recover(self) -> None:
+        """Wait until the subscriber is at the head that it met and accounts take entries again."""
+        end = time.monotonic() + RECOVER_S
+        while time.monotonic() < end:
+            if SUBSCRIBER in self._since and self._target <= self.stage.cursor() and self._ask("accounts"):
+                self.stage.recoveries.append(time.monotonic() - self._since.pop(SUBSCRIBER))
+            if SUBSCRIBER not in self._since and self._arm():
+                return
+            self._revive()
+            time.sleep(POLL_S)
+
+    def _arm(self) -> bool:
+        return any(state["armed"] for state in self._ask("arm", {"users": []}))
+
+    def _ask(self, do: str, given: Mapping[str, object] | None = None) -> list[Any]:
+        """Return what the order side answers; nothing while it does not."""
+        client = ControlClient(control_path(self.stage.home))
+        try:
+            states = asyncio.run(client.ask(do, dict(given or {}), 15.0))
+        except (TradingError, OSError):
+            return []
+        return states if isinstance(states, list) else []
+
+    def _ready(self) -> None:
+        self.stage.until(self._arm, "accounts that take entries", READY_S)
+        self._since.clear()
+        self.stage.until(lambda: self.stage.cursor() > 2, "first signals", READY_S)
+
+    def _calm(self) -> Verdict:
+        """Let everything run undisturbed until nothing is open, and look.
+
+        A proof that a mutant is missed needs no patience; one that all is well waits as long as it may take.
+        """
+        stage = self.stage
+        stage.dead()
+        for name in (ENGINE, SUBSCRIBER):
+            stage.stop(name)
+        if stage.running[SANDBOX].poll() is not None:
+            stage.start(SANDBOX)
+        stage.count_faults()
+        stage.ask("/sandbox/faults", "DELETE")
+        self._start(ENGINE, armed=False)
+        self._start(SUBSCRIBER, armed=False)
+        try:
+            stage.until(self._arm, "accounts that take entries after the storm", READY_S)
+            stage.until(lambda: stage.cursor() >= self._target, "the cursor at the head", READY_S)
+            stage.stop(ENGINE)
+            stage.until(lambda: stage.cursor() >= stage.head(), "the cursor at the last signal", READY_S)
+            self._disarm()
+        except StageFailed as error:
+            found = self._judge()
+            found.findings.append(error.what)
+            return found
+        end = time.monotonic() + self.plan.settle_s
+        while True:
+            found = self._judge()
+            if found.clean or time.monotonic() > end:
+                return found
+            time.sleep(0.5)
+
+    def _disarm(self) -> None:
+        self._ask("disarm", {"users": []})
+
+    def _judge(self) -> Verdict:
+        stage = self.stage
+        _, said = stage.trading("verify", "--json")
+        try:
+            verified = json.loads(said.splitlines()[-1])
+        except (IndexError, json.JSONDecodeError):
+            return Verdict(findings=[f"verify: {said[-300:]}"])
+        orders = [json.loads(line) for line in self._listing("orders", "--all")]
+        positions = [json.loads(line) for line in self._listing("positions", "--all")]
+        accounts = json.loads(stage.accounts_file.read_text().splitlines()[0])["accounts"]
+        clients = {f"user_{n:03d}": each["client_code"] for n, each in enumerate(accounts, 1)}
+        found = judge(verified, stage.ask("/sandbox/ledger")["orders"], orders, positions, clients)
+        if self.twin_let_in:
+            found.unexplained += 1
+            found.findings.append("a second order manager was let in")
+        return found
+
+    def _listing(self, name: str, *more: str) -> list[str]:
+        limit = ["-n", "1000000"] if name == "orders" else []
+        code, said = self.stage.trading(name, *more, *limit, "--json", timeout_s=300.0)
+        if code:
+            raise StageFailed(f"trading {name}: {said}")
+        return said.splitlines()
+
+
+def storm(stage: Stage, plan: Plan, seed: int) -> Verdict:
+    """Run *plan* on *stage*; see `Storm.run`."""
+    return Storm(stage, plan, seed).run()
+
+
+def _points_of(name: str) -> tuple[str, ...]:
+    return ENGINE_POINTS if name == ENGINE else ORDER_POINTS
+
+
+__all__ = ["Options", "Plan", "Storm", "storm"]
