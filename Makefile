@@ -12,10 +12,10 @@ export UV_PROJECT_ENVIRONMENT := .venv
 UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.set-up
-ROOMS := app broker order shared strategy
+ROOMS := app broker order proof sandbox shared strategy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports format bench clean lock
+.PHONY: help setup run test check lint types imports format bench prove clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bench: setup ## Measure the project beside its floor
 lock: $(UV) ## Resolve dependencies anew, write uv.lock and requirements.txt
 	@$(UV) lock --upgrade
 	@$(UV) export --frozen --no-dev --no-hashes --no-annotate --quiet --output-file requirements.txt
+
+prove: setup ## Kill, wipe and break everything, then count (some 8 minutes)
+	@$(BIN)/trading prove $(ARGS)
 
 clean: ## Remove what set-up, tests and checks made (keeps ./var, the state of runs)
 	@rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

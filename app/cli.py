@@ -5,44 +5,41 @@ Heavy rooms are imported inside the commands, so that a listing answers at once.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
-import sys
-from collections.abc import Callable, Iterable
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
+from typing import Annotated
 
 import typer
 
-from shared.errors import EXIT_FAILED, ConfigurationError, TradingError
-
-if TYPE_CHECKING:
-    from app.grid import Row
-    from app.listing import Listing
-    from order.reading import Reader
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from app.command import (
+    Group,
+    Json,
+    Limit,
+    Run,
+    UserId,
+    guarded,
+    known_run,
+    known_user,
+    open_ledger,
+    open_reader,
+    settings,
+    show_rows,
+)
+from app.instruments_command import instruments_app
+from app.journal_command import journal_app, replay_day, verify_file
+from app.orders_command import orders_app
+from shared.errors import EXIT_FAILED
 
 app = typer.Typer(
     name="trading",
-    help="Strategies produce signals; every subscribed user gets their own order, exactly once. On paper.",
+    help="Strategies produce signals; every subscribed user gets their own order, exactly once.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object per line: exact decimals, UTC instants.")
-]
-Limit = Annotated[
-    int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="Show at most so many, newest first.")
-]
-UserId = Annotated[str | None, typer.Option("--user", help="Only of this user.")]
-Run = Annotated[str | None, typer.Option("--run", help="Only of this market: sim or replay-….")]
 ReplayFiles = Annotated[
     list[Path] | None,
     typer.Option(
@@ -55,7 +52,7 @@ MorePaths = Annotated[
 Speed = Annotated[
     str | None,
     typer.Option(
-        "--speed", metavar="N|max", help="Session seconds per second. Default: replay max, simulation 60."
+        "--speed", metavar="N|max", help="Market seconds per second. Default: replay max, own sandbox 180."
     ),
 ]
 UntilEnd = Annotated[
@@ -69,33 +66,6 @@ ForSeconds = Annotated[
 ]
 
 
-def guarded(function: Callable[P, T]) -> Callable[P, T]:
-    """Turn our errors into one message on standard error and their exit code."""
-
-    @functools.wraps(function)
-    def inner(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except TradingError as error:
-            typer.echo(f"trading: {error.what}", err=True)
-            if error.remedy:
-                typer.echo(f"  → {error.remedy}", err=True)
-            raise typer.Exit(error.exit_code) from None
-        except BrokenPipeError:
-            # Whoever read us has gone; the interpreter must not complain about it at its end, either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(EXIT_FAILED) from None
-        except OSError as error:
-            path = f"{error.filename}: " if error.filename else ""
-            typer.echo(f"trading: {path}{error.strerror or error}.", err=True)
-            typer.echo(
-                "  → Check owner, permissions and room of the state folder; `trading doctor` looks.", err=True
-            )
-            raise typer.Exit(EXIT_FAILED) from None
-
-    return inner
-
-
 @app.command()
 @guarded
 def run(
@@ -107,13 +77,63 @@ def run(
     again: Again = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole system: market data in, paper orders out.
+    """Run the whole system: market data in, orders out.
 
-    Engine, bus, subscriber and order manager in one process. Without --replay the simulated market trades.
+    Engine, bus, subscriber and order manager in one process. Without --replay and credentials it trades on
+    a sandbox of its own.
     """
     from app.run import RunOptions, run_all
 
     run_all(RunOptions.parse(replay, paths, speed, until_end, for_s, again, as_json))
+
+
+app.add_typer(instruments_app, name="instruments")
+app.add_typer(journal_app, name="journal")
+app.command("replay-day")(replay_day)
+app.add_typer(orders_app, name="orders")
+
+
+@app.command()
+@guarded
+def arm(
+    user: Annotated[
+        list[str] | None, typer.Option("--user", help="Only this user's account; repeatable.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    group: Group = None,
+    as_json: Json = False,
+) -> None:
+    """Let connected accounts take entries, once their books agree with the broker's.
+
+    Arming lasts until the running system ends. Exits need no arming.
+    """
+    from app import arming
+
+    arming.arm(user or (), yes=yes, group=group, as_json=as_json)
+
+
+@app.command()
+@guarded
+def accounts(group: Group = None, as_json: Json = False) -> None:
+    """Show the connected accounts: ARMED, EXIT_ONLY or OFF, and what the broker has that is not ours."""
+    from app import arming
+
+    arming.accounts(group=group, as_json=as_json)
+
+
+@app.command()
+@guarded
+def disarm(
+    user: Annotated[
+        list[str] | None, typer.Option("--user", help="Only this user's account; repeatable.")
+    ] = None,
+    group: Group = None,
+    as_json: Json = False,
+) -> None:
+    """Close accounts for entries; exits go on."""
+    from app import arming
+
+    arming.disarm(user or (), group=group, as_json=as_json)
 
 
 @app.command()
@@ -137,7 +157,8 @@ def engine(
 @guarded
 def subscriber(
     group: Annotated[
-        str | None, typer.Option("--group", help="Serve this user group only. Default: all.")
+        str | None,
+        typer.Option("--group", help="Serve this user group only. Default: all; on PostgreSQL, `default`."),
     ] = None,
     for_s: ForSeconds = None,
     as_json: Json = False,
@@ -150,33 +171,66 @@ def subscriber(
 
 @app.command()
 @guarded
-def signals(limit: Limit = 20, run: Run = None, as_json: Json = False) -> None:
-    """List signals and how they ended for their users."""
-    from app.listing import SIGNALS
+def sandbox(
+    paths: MorePaths = None,
+    replay: ReplayFiles = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 takes a free one.")] = 8000,
+    accounts: Annotated[int, typer.Option("--accounts", help="How many clients may log in.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", help="Of market and credentials.")] = 7,
+    speed: Annotated[float, typer.Option("--speed", help="Market seconds per second.")] = 1.0,
+    start_day: Annotated[
+        str | None, typer.Option("--start-day", metavar="YYYY-MM-DD", help="First day. Default: today.")
+    ] = None,
+    wall: Annotated[
+        bool, typer.Option("--wall-hours", help="Keep the exchange's hours instead of never closing.")
+    ] = False,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="File that keeps orders and clock over a restart.")
+    ] = None,
+    cash: Annotated[int, typer.Option("--cash", min=0, help="Rupees in each account.")] = 1_000_000,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="FAULT", help="KIND:P[:ENDPOINT[:SEED]]; repeatable."),
+    ] = None,
+    faulty: Annotated[
+        float, typer.Option("--faulty", metavar="P", help="Share of order calls and books that go wrong.")
+    ] = 0.0,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option("--switch", metavar="NAME=VALUE", help="As GET /sandbox/switches lists; repeatable."),
+    ] = None,
+    holding: Annotated[
+        list[str] | None,
+        typer.Option("--holding", metavar="SYMBOL:SHARES", help="Held in each account; repeatable."),
+    ] = None,
+    flood: Annotated[
+        int, typer.Option("--flood", min=0, help="Feed frames per second, for load tests.")
+    ] = 0,
+    stop_with_parent: Annotated[
+        bool, typer.Option("--stop-with-parent", help="End when standard input ends.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Serve a SmartAPI on loopback to rehearse on: HTTP, feeds, an exchange, faults on demand."""
+    from app.sandbox import SandboxOptions, run_sandbox
 
-    with _reader() as reader:
-        _known_run(reader, run)
-        _show(reader.signals(limit, run=run), as_json, SIGNALS)
+    run_sandbox(
+        SandboxOptions(
+            port, accounts, seed, speed, start_day, wall, state, cash, fault or [], faulty, switch or [],
+            flood, replay or [], paths or [], holding or [], stop_with_parent, as_json,
+        )
+    )  # fmt: skip
 
 
 @app.command()
 @guarded
-def orders(
-    limit: Limit = 20,
-    user: UserId = None,
-    run: Run = None,
-    all_intents: Annotated[
-        bool, typer.Option("--all", help="Also show what ended without an order.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """List orders; with --all every intent and its disposition."""
-    from app.listing import ORDERS
+def signals(limit: Limit = 20, run: Run = None, as_json: Json = False) -> None:
+    """List signals and how they ended for their users."""
+    from app.listing import SIGNALS
 
-    with _reader() as reader:
-        _known_user(reader, user)
-        _known_run(reader, run)
-        _show(reader.orders(limit, user_id=user, run=run, all_intents=all_intents), as_json, ORDERS)
+    with open_reader() as reader:
+        known_run(reader, run)
+        show_rows(reader.signals(limit, run=run), as_json, SIGNALS)
 
 
 @app.command()
@@ -185,10 +239,10 @@ def fills(limit: Limit = 20, user: UserId = None, run: Run = None, as_json: Json
     """List fills with the quote that each one used."""
     from app.listing import FILLS
 
-    with _reader() as reader:
-        _known_user(reader, user)
-        _known_run(reader, run)
-        _show(reader.fills(limit, user_id=user, run=run), as_json, FILLS)
+    with open_reader() as reader:
+        known_user(reader, user)
+        known_run(reader, run)
+        show_rows(reader.fills(limit, user_id=user, run=run), as_json, FILLS)
 
 
 @app.command()
@@ -197,19 +251,68 @@ def positions(
     user: UserId = None,
     run: Run = None,
     every: Annotated[bool, typer.Option("--all", help="Of all markets, not of the latest one only.")] = False,
+    net: Annotated[
+        bool, typer.Option("--net", help="All strategies and orders by hand as one, as a broker sees it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List positions, profit and charges of the latest market."""
+    from app.ledger_listing import NET
     from app.listing import POSITIONS
     from app.marks import stored_marks
 
-    with _reader() as reader:
-        _known_user(reader, user)
-        _known_run(reader, run)
+    with open_ledger() as reader:
+        known_user(reader, user)
+        known_run(reader, run)
         market = run or (None if every else reader.latest_market())
-        marks = stored_marks(_home(), market)
+        marks = stored_marks(settings().home, market)
+        if net:
+            nets = reader.net_positions(user_id=user, run=market, marks=marks)
+            show_rows(nets, as_json, NET, f"Net positions, {market or 'all markets'}")
+            return
         rows = reader.positions(user_id=user, run=market, marks=marks)
-        _show(rows, as_json, POSITIONS, f"Positions, {market or 'all markets'}")
+        show_rows(rows, as_json, POSITIONS, f"Positions, {market or 'all markets'}")
+
+
+@app.command()
+@guarded
+def profit(user: UserId = None, run: Run = None, as_json: Json = False) -> None:
+    """List what each user has won or lost in the latest market, after charges."""
+    from app.ledger_listing import PROFITS
+    from app.marks import stored_marks
+
+    with open_ledger() as reader:
+        known_user(reader, user)
+        known_run(reader, run)
+        market = run or reader.latest_market()
+        rows = reader.profits(user_id=user, run=market, marks=stored_marks(settings().home, market))
+        show_rows(rows, as_json, PROFITS, f"Profit in rupees, {market}")
+
+
+@app.command()
+@guarded
+def holdings(user: UserId = None, run: Run = None, as_json: Json = False) -> None:
+    """List DELIVERY shares by how far they have come: bought today, T1, free, authorised, pledged."""
+    from app.ledger_listing import HOLDINGS
+    from shared.clock import SystemClock
+
+    with open_ledger() as reader:
+        known_user(reader, user)
+        known_run(reader, run)
+        market = run or reader.latest_market()
+        show_rows(reader.holdings(SystemClock().now_us(), user_id=user, run=market), as_json, HOLDINGS)
+
+
+@app.command()
+@guarded
+def charges(limit: Limit = 20, user: UserId = None, run: Run = None, as_json: Json = False) -> None:
+    """List what days that are over cost, scrip by scrip, as a contract note has it."""
+    from app.ledger_listing import CHARGES
+
+    with open_ledger() as reader:
+        known_user(reader, user)
+        known_run(reader, run)
+        show_rows(reader.day_charges(limit, user_id=user, run=run), as_json, CHARGES)
 
 
 @app.command()
@@ -218,8 +321,8 @@ def users(as_json: Json = False) -> None:
     """List users, their sizing and their limits."""
     from app.listing import USERS
 
-    with _reader() as reader:
-        _show(reader.users(), as_json, USERS)
+    with open_reader() as reader:
+        show_rows(reader.users(), as_json, USERS)
 
 
 @app.command()
@@ -232,19 +335,29 @@ def strategies(as_json: Json = False) -> None:
     from strategy.config import load_configs
 
     views = [StrategyView.of(config) for config in load_configs(Settings.load().strategies_file)]
-    _show(views, as_json, STRATEGIES)
+    show_rows(views, as_json, STRATEGIES)
 
 
 @app.command()
 @guarded
-def verify(as_json: Json = False) -> None:
+def verify(
+    journal: Annotated[
+        Path | None, typer.Option("--journal", metavar="FILE", help="Prove an exported journal instead.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Prove the books, also of a running system.
 
-    Nothing lost, doubled or unexplained: exit code 0; else 1.
+    Nothing lost, doubled or unexplained, no row changed behind our back: exit code 0; else 1.
     """
+    if journal is not None:
+        if not verify_file(journal, as_json=as_json):
+            raise typer.Exit(EXIT_FAILED)
+        return
     from app.verify import verify_home
 
-    found = verify_home(_home())
+    chosen = settings()
+    found = verify_home(chosen.home, chosen.postgres_url)
     if as_json:
         typer.echo(json.dumps({**found.as_dict()}))
     else:
@@ -285,50 +398,25 @@ def bench(
     run_bench(names or [], as_json=as_json, quick=quick, data=data)
 
 
+@app.command()
+@guarded
+def prove(
+    profile: Annotated[str, typer.Option("--profile", help="short (some 8 minutes) or long.")] = "short",
+    seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 7,
+    as_json: Json = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the state folders for a look.")] = False,
+) -> None:
+    """Prove the promise: kill, wipe and break everything, then count; development only.
+
+    Works on an installation of its own, marked as a proof, with a sandbox on loopback.
+    """
+    from app.prove import run_proof
+
+    run_proof(profile, seed, as_json=as_json, keep=keep)
+
+
 def main() -> None:
     """Entry point of the console script."""
     # Nobody's plugin has a say in our settings, and the search for them costs 20 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     app()
-
-
-def _home() -> Path:
-    from shared.settings import Settings
-
-    return Settings.load().home
-
-
-def _reader() -> closing[Reader]:
-    from order.reading import Reader
-
-    return closing(Reader(_home()))
-
-
-def _known_user(reader: Reader, user: str | None) -> None:
-    """Tell a mistyped user from one without orders."""
-    known = [each.user_id for each in reader.users()]
-    if user is not None and user not in known:
-        raise ConfigurationError(
-            f"There is no user {user!r}.", remedy=f"Known: {', '.join(known) or 'none'}."
-        )
-
-
-def _known_run(reader: Reader, run: str | None) -> None:
-    """Tell a mistyped market from one without rows."""
-    known = reader.markets()
-    if run is not None and run not in known:
-        raise ConfigurationError(
-            f"There is no market {run!r} here.", remedy=f"Known: {', '.join(known) or 'none'}."
-        )
-
-
-def _show(rows: Iterable[Row], as_json: bool, listing: Listing[Row], title: str = "") -> None:
-    if not as_json:
-        listing.show(rows, title)
-        return
-    import msgspec
-
-    out = sys.stdout.buffer
-    for row in rows:
-        out.write(msgspec.json.encode(row) + b"\n")
-    out.flush()

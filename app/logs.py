@@ -57,6 +57,8 @@ def configure_logs(settings: Settings, *, to_screen: bool) -> None:
     root = logging.getLogger()
     root.handlers = [file, screen]
     root.setLevel(settings.log_level)
+    # What a migration does step by step is no news to an operator.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.connections import open_connections
 from app.logs import configure_logs
+from app.plan import Data, Plan, Venue, plan
 from app.screen import Screen
 from app.summary import Summary
 from app.system import (
@@ -21,16 +23,23 @@ from app.system import (
     open_bus,
     open_engine,
     open_orders,
-    refuse_live,
+    require_free,
     wait_ready,
 )
+from order.place import Place
+from shared import failpoint
 from shared.errors import ConfigurationError
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
+from strategy.outbox import LOCK_FILE as OUTBOX_LOCK
 from strategy.sources.base import MarketDataSource
 
-SIM_SPEED = 60.0
-"""Session seconds per wall second of the simulated market by default: a minute bar each second."""
+SIM_SPEED = 180.0
+"""Market seconds per wall second of a sandbox of our own by default: three minute bars each second."""
+
+MOST_REPLAY_SPEED = 100_000.0
+MOST_SANDBOX_SPEED = 600.0
+"""Ten minute bars each second; beyond that a minute has too few frames to be one."""
 
 DRAIN_TIMEOUT_S = 60.0
 """How long `--until-end` waits for the last signals to be disposed of."""
@@ -44,11 +53,13 @@ class RunOptions:
 
     Attributes:
         speed: Session seconds per wall second; None is as fast as possible.
+        speed_given: The command line named a speed.
         for_s: Stop after so many seconds; None runs on.
     """
 
     replay: tuple[Path, ...] = ()
     speed: float | None = SIM_SPEED
+    speed_given: bool = False
     until_end: bool = False
     for_s: float | None = None
     again: bool = False
@@ -77,25 +88,26 @@ class RunOptions:
         if again and not replay:
             found.append("--again needs --replay")
         if until_end and not replay and for_s is None:
-            found.append("--until-end needs --replay: the simulated market has no end")
+            found.append("--until-end needs --replay: a live market has no end")
         pace: float | None = SIM_SPEED
         if speed is None:
             pace = None if paths else SIM_SPEED
         elif speed == "max":
             pace = None
             if not paths:
-                found.append("--speed max needs --replay; the simulated market takes a number")
+                found.append("--speed max needs --replay; the sandbox takes a number")
         else:
             try:
                 pace = float(speed)
             except ValueError:
                 found.append(f"--speed {speed!r} is neither a number nor max")
             else:
-                if not 0 < pace <= 100_000:
-                    found.append(f"--speed {speed} must be above 0 and at most 100000")
+                most = MOST_REPLAY_SPEED if paths else MOST_SANDBOX_SPEED
+                if not 0 < pace <= most:
+                    found.append(f"--speed {speed} must be above 0 and at most {most:g} here")
         if found:
             raise ConfigurationError("; ".join(found) + ".", remedy="See --help.")
-        return cls(paths, pace, until_end, for_s, again, as_json)
+        return cls(paths, pace, speed is not None, until_end, for_s, again, as_json)
 
     @property
     def feed(self) -> Feed:
@@ -105,37 +117,45 @@ class RunOptions:
 
 def run_all(options: RunOptions) -> None:
     """Run both halves in one process; print a summary at the end."""
-    settings = _start(options.as_json)
-    _loop(_both(settings, options))
+    settings, chosen = _start(options)
+    require_free(settings.home, OUTBOX_LOCK, Place.of(settings).lock_name)
+    _loop(_both(settings, chosen, options))
 
 
 def run_engine(options: RunOptions) -> None:
     """Run the engine's half alone."""
-    settings = _start(options.as_json)
-    _loop(_engine_only(settings, options))
+    settings, chosen = _start(options)
+    require_free(settings.home, OUTBOX_LOCK)
+    _loop(_engine_only(settings, chosen, options))
 
 
 def run_subscriber(group: str | None, for_s: float | None, as_json: bool) -> None:
     """Run the order half alone."""
-    settings = _start(as_json)
-    _loop(_orders_only(settings, group, for_s, as_json))
+    settings, chosen = _start(RunOptions(for_s=for_s, as_json=as_json))
+    if chosen.orders is not Venue.PAPER and chosen.account is None:
+        raise ConfigurationError(
+            "A subscriber of its own cannot share the sandbox that `trading run` or `trading engine` starts.",
+            remedy="Start `trading sandbox` and set the ANGEL_ONE_… settings that it prints for both.",
+        )
+    _loop(_orders_only(settings, chosen, group, for_s, as_json))
 
 
-async def _both(settings: Settings, options: RunOptions) -> None:
+async def _both(settings: Settings, chosen: Plan, options: RunOptions) -> None:
     board = QuoteBoard()
     screen = Screen(as_json=options.as_json)
     async with (
         _stopping() as stop,
         open_bus(settings) as bus,
-        open_orders(settings, bus, board) as orders,
+        open_connections(chosen, settings, options.speed or SIM_SPEED) as lines,
+        open_orders(settings, bus, board, chosen.environment, remotes=lines.remotes) as orders,
     ):
-        summary = Summary(settings.home)
-        async with open_engine(settings, bus, options.feed, board) as engine:
+        summary = Summary(settings.home, settings.postgres_url)
+        async with open_engine(settings, bus, options.feed, board, chosen.environment, lines) as engine:
             await wait_ready(orders)
             orders.subscriber.on_end(stop.set)
             summary.begin(engine.source.run)
             users = len(await orders.manager.users())
-            screen.start(_banner(settings, engine, options, users), engine, orders)
+            screen.start(_banner(settings, chosen, engine, options, users), engine, orders)
             try:
                 with _timed(stop, options.for_s):
                     await _drive(engine, options, stop)
@@ -158,15 +178,16 @@ def _defects(source: MarketDataSource) -> tuple[Mapping[str, int] | None, int]:
     return (source.defects, source.rows) if isinstance(source, ReplaySource) else (None, 0)
 
 
-async def _engine_only(settings: Settings, options: RunOptions) -> None:
+async def _engine_only(settings: Settings, chosen: Plan, options: RunOptions) -> None:
     board = QuoteBoard()
     screen = Screen(as_json=options.as_json)
     async with (
         _stopping() as stop,
         open_bus(settings) as bus,
-        open_engine(settings, bus, options.feed, board) as engine,
+        open_connections(chosen, settings, options.speed or SIM_SPEED, orders=False) as lines,
+        open_engine(settings, bus, options.feed, board, chosen.environment, lines) as engine,
     ):
-        screen.start(_banner(settings, engine, options, None), engine, None)
+        screen.start(_banner(settings, chosen, engine, options, None), engine, None)
         try:
             with _timed(stop, options.for_s):
                 await _drive(engine, options, stop)
@@ -176,19 +197,24 @@ async def _engine_only(settings: Settings, options: RunOptions) -> None:
         screen.say_engine(engine)
 
 
-async def _orders_only(settings: Settings, group: str | None, for_s: float | None, as_json: bool) -> None:
+async def _orders_only(
+    settings: Settings, chosen: Plan, group: str | None, for_s: float | None, as_json: bool
+) -> None:
     board = QuoteBoard()
     screen = Screen(as_json=as_json)
     async with (
         _stopping() as stop,
         open_bus(settings) as bus,
-        open_orders(settings, bus, board, group, alone=True) as orders,
+        open_connections(chosen, settings, SIM_SPEED, data=False) as lines,
+        open_orders(
+            settings, bus, board, chosen.environment, remotes=lines.remotes, group=group, alone=True
+        ) as orders,
     ):
         orders.subscriber.on_end(stop.set)
         users = len(await orders.manager.users())
-        whom = group or "all groups"
-        where = f"PAPER ({settings.paper_profile})  subscriber of {whom}, {users} users, {settings.home}"
-        screen.start(where, None, orders)
+        whom = orders.manager.place.group or group or "all groups"
+        head = _head(settings, chosen)
+        screen.start(f"{head}  subscriber of {whom}, {users} users, {settings.home}", None, orders)
         try:
             with _timed(stop, for_s):
                 await stop.wait()
@@ -197,12 +223,21 @@ async def _orders_only(settings: Settings, group: str | None, for_s: float | Non
     screen.say_orders(orders)
 
 
-def _banner(settings: Settings, engine: EngineSide, options: RunOptions, users: int | None) -> str:
-    speed = "max" if options.speed is None else f"{options.speed:g}×"
+def _head(settings: Settings, chosen: Plan) -> str:
+    """Return the words that say where orders go."""
+    if chosen.orders is Venue.PAPER:
+        return f"PAPER ({settings.paper_profile})"
+    return f"{chosen.orders} (exits only until `trading arm --yes`)"
+
+
+def _banner(
+    settings: Settings, chosen: Plan, engine: EngineSide, options: RunOptions, users: int | None
+) -> str:
+    speed = ""
+    if chosen.data is Data.REPLAY:
+        speed = ", speed max" if options.speed is None else f", speed {options.speed:g}×"
     who = "" if users is None else f", {users} users"
-    return (
-        f"PAPER ({settings.paper_profile})  {engine.source.label}, speed {speed}{who}, state {settings.home}"
-    )
+    return f"{_head(settings, chosen)}  {engine.source.label}{speed}{who}, state {settings.home}"
 
 
 async def _drive(engine: EngineSide, options: RunOptions, stop: asyncio.Event) -> None:
@@ -256,11 +291,21 @@ def _timed(stop: asyncio.Event, for_s: float | None) -> Iterator[None]:
             timer.cancel()
 
 
-def _start(as_json: bool) -> Settings:
+def _start(options: RunOptions) -> tuple[Settings, Plan]:
     settings = Settings.load()
-    refuse_live(settings)
-    configure_logs(settings, to_screen=not as_json)
-    return settings
+    chosen = plan(settings, replay=bool(options.replay))
+    if options.speed_given and chosen.data in (Data.SANDBOX, Data.LIVE):
+        raise ConfigurationError(
+            f"--speed does not fit: the {chosen.data} market has its own time.",
+            remedy="Give it to `trading sandbox`, or leave the ANGEL_ONE_… settings out.",
+        )
+    configure_logs(settings, to_screen=not options.as_json)
+    if chosen.proof:
+        from proof.mutants import make
+
+        failpoint.arm(settings.failpoint, settings.home)
+        make(settings.mutant)
+    return settings, chosen
 
 
 def _loop(main: Coroutine[Any, Any, None]) -> None:

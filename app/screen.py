@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from app.grid import Cell, Column, lay_out, styled
 from app.listing import ist, money, profit, side
 from app.summary import Account, accounts, marks_of
-from order.reading import Reader
 from shared.errors import StoreError
 from shared.models import Signal, instant
 
@@ -169,7 +168,7 @@ class Screen:
         ):
             self._accounts_at = now
             # The view is a guest: what keeps the store from being read is told by those who write it.
-            with contextlib.suppress(StoreError), closing(Reader(self._orders.manager.home)) as reader:
+            with contextlib.suppress(StoreError), closing(self._orders.manager.place.reader()) as reader:
                 self._accounts = accounts(reader, self._engine.source.run, marks_of(self._engine.board))
         return self._accounts
 

@@ -16,10 +16,12 @@ from typing import Any
 from app.grid import Column, print_grid
 from app.listing import money, profit
 from app.verify import verify_home
+from order.ledger import Ledger
 from order.reading import Reader
 from shared.quotes import QuoteBoard
 
 PROOF = ("pending", "lost", "duplicate", "unexplained")
+FATES = ("unknown", "review", "over_exit", "settled", "certainty_p50_s", "certainty_max_s")
 
 
 @dataclass(slots=True)
@@ -74,15 +76,16 @@ def marks_of(board: QuoteBoard) -> dict[str, int]:
 class Summary:
     """Compares the store at the end with the store at the beginning of a run."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, url: str | None = None) -> None:
         self._home = home
+        self._url = url
         self._run = ""
         self._before: dict[str, int] = {}
 
     def begin(self, run: str) -> None:
         """Note what the market *run* had before."""
         self._run = run
-        with closing(Reader(self._home)) as reader:
+        with closing(Reader(self._home, self._url)) as reader:
             self._before = reader.counts(run)
 
     def show(
@@ -105,18 +108,20 @@ class Summary:
             _print(found)
 
     def _gather(self, board: QuoteBoard) -> dict[str, Any]:
-        with closing(Reader(self._home)) as reader:
+        with closing(Ledger(self._home, self._url)) as reader:
+            note = reader.charges_note(self._run)
             counts = reader.counts(self._run)
             users = {each.user_id: each for each in accounts(reader, self._run, marks_of(board))}
             dispositions = reader.dispositions(self._run)
-        audit = verify_home(self._home).as_dict()
+        audit = verify_home(self._home, self._url).as_dict()
         return {
             "run": self._run,
             **{name: counts[name] - self._before.get(name, 0) for name in counts},
             **{f"total_{name}": count for name, count in counts.items()},
             "dispositions": dispositions,
+            "charges_note": note,
             "users": {user_id: each.as_dict() for user_id, each in users.items()},
-            **{name: audit[name] for name in PROOF},
+            **{name: audit[name] for name in (*PROOF, *FATES)},
         }
 
 
@@ -140,7 +145,14 @@ def _print(found: dict[str, Any]) -> None:
         Column("charges", lambda row: money(row[1]["charges"]), right=True, rank=1),
         Column("net", lambda row: profit(row[1]["net"]), right=True),
     ]
-    print_grid("Profit in rupees", columns, list(found["users"].items()))
+    note = f", {found['charges_note']}: no older rates are known" if found["charges_note"] else ""
+    print_grid(f"Profit in rupees{note}", columns, list(found["users"].items()))
+    if any(found[name] for name in FATES):
+        took = ""
+        if found["settled"]:
+            took = f" (half within {found['certainty_p50_s']:g} s, all within {found['certainty_max_s']:g} s)"
+        open_now = f"{found['unknown']} not yet, {found['review']} wait for a human"
+        _say(f"lost answers: {found['settled']} settled{took}, {open_now}; over_exit {found['over_exit']}")
     proof = ", ".join(f"{name} {found[name]}" for name in PROOF)
     bad = any(found[name] for name in PROOF[1:])
     if sys.stdout.isatty():

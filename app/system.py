@@ -7,24 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.connections import Connections
 from app.marks import save_marks
+from broker.base import RemoteVenue
 from order.manager import OrderManager
 from order.subscriber import SignalSubscriber
 from shared.bus.client import Bus
 from shared.bus.signing import load_signal_key
 from shared.clock import SystemClock
-from shared.errors import ConfigurationError, RefusedBySafety, StoreError
+from shared.errors import ConfigurationError, StoreError
+from shared.feed import LiveMarket
+from shared.instruments import Instruments
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
-from strategy.config import load_configs
+from shared.store.lock import FileLock
+from strategy.config import StrategyConfig, check, load_configs, wanted_bars
 from strategy.engine import StrategyEngine
 from strategy.outbox import Outbox
 from strategy.relay import Relay
 from strategy.sources.base import MarketDataSource
+from strategy.sources.live import LiveSource
 
 REPLAYS = "replays"
 """Under this the outbox counts repeated replays, so that each is a run of its own."""
@@ -38,7 +44,7 @@ class Feed:
     """Where the market data of a run comes from.
 
     Attributes:
-        replay: Recorded files; empty for the simulated market.
+        replay: Recorded files; empty for a live market.
         again: Replay as a new run.
     """
 
@@ -77,9 +83,17 @@ async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
 
 @contextlib.asynccontextmanager
 async def open_engine(
-    settings: Settings, bus: Bus, feed: Feed, board: QuoteBoard
+    settings: Settings, bus: Bus, feed: Feed, board: QuoteBoard, environment: str, lines: Connections
 ) -> AsyncIterator[EngineSide]:
     """Open the engine's half: outbox, source, relay, engine.
+
+    Args:
+        settings: As read.
+        bus: Connected.
+        feed: Recorded data, where there is any.
+        board: Is shown every price.
+        environment: What the store is marked with.
+        lines: The live market, where there is one.
 
     Raises:
         LockHeld: Another engine works on this state.
@@ -88,11 +102,19 @@ async def open_engine(
     """
     secret = settings.signal_key
     key = load_signal_key(settings.home, secret.reveal() if secret else None)
-    outbox = await Outbox.open(settings.home, "paper", SystemClock())
-    try:
-        source = await _replay(outbox, feed) if feed.replay else None
+    configs = load_configs(settings.strategies_file)
+    outbox = await Outbox.open(settings.home, environment, SystemClock())
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(outbox.close)
+        source: MarketDataSource | None = None
+        if feed.replay:
+            source = await _replay(outbox, feed)
+        elif lines.market is not None:
+            check(configs, Instruments.load())
+            source = await _live(stack, outbox, lines.market, configs)
         relay = await Relay.open(outbox, bus, key)
         engine = StrategyEngine(
+            configs=configs,
             market_data=source,
             outbox=outbox,
             relay=relay,
@@ -112,13 +134,18 @@ async def open_engine(
         finally:
             await engine.close()
             await relay.close()
-    finally:
-        await outbox.close()
 
 
 @contextlib.asynccontextmanager
 async def open_orders(
-    settings: Settings, bus: Bus, board: QuoteBoard, group: str | None = None, *, alone: bool = False
+    settings: Settings,
+    bus: Bus,
+    board: QuoteBoard,
+    environment: str,
+    *,
+    remotes: Mapping[str, RemoteVenue],
+    group: str | None = None,
+    alone: bool = False,
 ) -> AsyncIterator[OrderSide]:
     """Open the order half: manager with the books, subscriber listening.
 
@@ -126,6 +153,8 @@ async def open_orders(
         settings: As read.
         bus: Connected.
         board: Prices; fed in this process, or from the bus when *alone*.
+        environment: What the store is marked with: `paper` or `sandbox`.
+        remotes: The account of each user that has one, by user id.
         group: One user group only.
         alone: No engine works in this process.
 
@@ -134,7 +163,15 @@ async def open_orders(
         ConfigurationError: There is no such *group*.
     """
     strategies = [config.strategy_id for config in load_configs(settings.strategies_file)]
-    manager = OrderManager(settings=settings, quotes=board, demo_strategies=strategies)
+    manager = OrderManager(
+        paper_trading=settings.paper_trading,
+        environment=environment,
+        settings=settings,
+        quotes=board,
+        remotes=remotes,
+        demo_strategies=strategies,
+        group=group,
+    )
     await manager.initialize()
     try:
         manager.require_lock()
@@ -159,21 +196,20 @@ async def wait_ready(orders: OrderSide) -> None:
             await orders.subscriber.ready.wait()
 
 
-def refuse_live(settings: Settings) -> None:
-    """Refuse to start where the environment asks for live trading.
+def require_free(home: Path, *locks: str) -> None:
+    """Make sure that nobody else works on *home* before anything is started for it.
 
     Raises:
-        RefusedBySafety: PAPER_TRADING is false.
+        LockHeld: Somebody does; the message names them.
     """
-    if not settings.paper_trading:
-        raise RefusedBySafety(
-            "PAPER_TRADING=false asks for live trading, which is not part of this version.",
-            remedy="Set PAPER_TRADING=true, or leave it out.",
-        )
+    for name in locks:
+        lock = FileLock(home / name)
+        lock.acquire()
+        lock.release()
 
 
 async def _replay(outbox: Outbox, feed: Feed) -> MarketDataSource:
-    # Imported here: the simulated market needs none of it.
+    # Imported here: a live market needs none of it.
     from strategy.sources.replay import ReplaySource
 
     again = 0
@@ -181,6 +217,18 @@ async def _replay(outbox: Outbox, feed: Feed) -> MarketDataSource:
         again = int(await outbox.meta(REPLAYS) or 0) + 1
         await outbox.set_meta({REPLAYS: str(again)})
     return ReplaySource(list(feed.replay), again=again)
+
+
+async def _live(
+    stack: contextlib.AsyncExitStack, outbox: Outbox, market: LiveMarket, configs: Sequence[StrategyConfig]
+) -> MarketDataSource:
+    checkpoints = await outbox.checkpoints(market.run)
+    source = LiveSource(
+        market, wanted_bars(configs, LiveSource.timeframe), decided_us=min(checkpoints.values(), default=0)
+    )
+    stack.push_async_callback(source.close)
+    await source.open()
+    return source
 
 
 async def _save_marks(outbox: Outbox, board: QuoteBoard) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from order.audit import Audit, OutboxRow, audit
-from order.schema import FILE_NAME, SCHEMA
-from shared.store.sqlite import Database
+from order.mirror import as_sqlite
+from order.stores import open_for_reading
+from shared.store.port import Database
+from shared.store.sqlite import Database as SqliteDatabase
 from strategy.outbox import DATABASE_FILE
 from strategy.outbox import SCHEMA as OUTBOX_SCHEMA
+from strategy.outbox_proof import proven_rows
 
 
 class Verdict:
@@ -34,7 +37,7 @@ class Verdict:
         """Print the figures, then the findings."""
         figures = {name: value for name, value in self.as_dict().items() if name != "findings"}
         for name, value in figures.items():
-            print(f"{name.replace('_', ' '):<14} {value:>8}")
+            print(f"{name.replace('_', ' '):<16} {'–' if value is None else value:>8}")
         for line in self.audit.findings:
             print(line)
         said = "The books add up." if self.clean else "The books do not add up."
@@ -43,29 +46,49 @@ class Verdict:
         print(said)
 
 
-def verify_home(home: Path) -> Verdict:
+def verify_home(home: Path, url: str | None = None) -> Verdict:
     """Audit the stores of a state folder.
+
+    Args:
+        home: The state folder.
+        url: Of the PostgreSQL database that keeps the books; None: they lie in the state folder.
 
     The order store is read first: a signal accepted in between is pending, never lost.
 
     Raises:
         StoreError: There is no order store, or a store cannot be read.
     """
-    with closing(Database.open_reader(home / FILE_NAME, SCHEMA)) as orders:
-        if not (home / DATABASE_FILE).exists():
-            return Verdict(audit(orders, "main", "", []))
-        with closing(Database.open_reader(home / DATABASE_FILE, OUTBOX_SCHEMA)) as engine:
-            return Verdict(_audit(orders, engine))
+    with ExitStack() as stack:
+        orders, engine = open_stores(home, url, stack)
+        return Verdict(audit(orders, "main", "", []) if engine is None else _audit(orders, engine))
 
 
-def _audit(orders: Database, engine: Database) -> Audit:
+def open_stores(
+    home: Path, url: str | None, stack: ExitStack
+) -> tuple[SqliteDatabase, SqliteDatabase | None]:
+    """Return the order store and, where there is one, the engine's, for reading until *stack* closes.
+
+    Raises:
+        StoreError: There is no order store, or a store cannot be read.
+    """
+    kept = stack.enter_context(closing(open_for_reading(home, url)))
+    orders = stack.enter_context(as_sqlite(kept))
+    if not (home / DATABASE_FILE).exists():
+        return orders, None
+    engine = SqliteDatabase.open_reader(home / DATABASE_FILE, OUTBOX_SCHEMA)
+    return orders, stack.enter_context(closing(engine))
+
+
+def _audit(orders: Database, engine: SqliteDatabase) -> Audit:
     with orders.snapshot(), engine.snapshot() as sql:
         # Touch both, so that both snapshots begin here, the order store's first.
         orders.connection.execute("SELECT count(*) FROM meta").fetchone()
-        rows = [
-            OutboxRow(int(s), str(i))
-            for s, i in sql.execute("SELECT seq, signal_id FROM outbox ORDER BY seq")
-        ]
         epoch = sql.execute("SELECT epoch FROM epochs ORDER BY no DESC LIMIT 1").fetchone()
-        pruned = rows[0].seq - 1 if rows else 0
-        return audit(orders, engine.meta("engine") or "main", str(epoch[0]) if epoch else "", rows, pruned)
+        broken: list[str] = []
+        rows = (OutboxRow(seq, signal_id) for seq, signal_id in proven_rows(engine, broken.append))
+        pruned = int(engine.meta("pruned") or 0)
+        name = engine.meta("engine") or "main"
+        found = audit(orders, name, str(epoch[0]) if epoch else "", rows, pruned)
+        for line in broken:
+            found.find("unexplained", 1, line)
+        return found

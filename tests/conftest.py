@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,37 @@ def market_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no market data at {folder}; name its folder in TRADING_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Return the address of a PostgreSQL server."""
+    # Imported here, as below: most tests need neither the driver nor a server.
+    from tests import postgres
+
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """Return the address of a database with the order store's tables; a copy is cheaper than a migration."""
+    from order.stores import PostgresOrderStore
+    from tests import postgres
+
+    with postgres.database(postgres_server) as url:
+        PostgresOrderStore(url, "paper").close()
+        postgres.run(url, "TRUNCATE meta, writers")
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """Return the address of an own, empty order store on PostgreSQL."""
+    from tests import postgres
+
+    with postgres.database(postgres_server, postgres_template) as url:
+        yield url
 
 
 @pytest.hookimpl(wrapper=True)

@@ -33,7 +33,8 @@ from redis.exceptions import RedisError
 
 from order.schema import SCHEMA as ORDERS_SCHEMA
 from shared.errors import StoreError
-from shared.store.sqlite import Database, Schema
+from shared.store.schema import Schema
+from shared.store.sqlite import Database
 from strategy.outbox import SCHEMA as OUTBOX_SCHEMA
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -283,6 +284,7 @@ def test_kills_of_everything_in_any_order_lose_and_double_nothing(
 
 def test_two_processes_at_another_speed_fill_what_one_fills(home: Home, undisturbed: Undisturbed) -> None:
     home.subscriber()
+    wait_for((home.path / "order.sock").exists, "the order side")  # what nobody hears yet is lost
     assert home.engine().wait(WAIT_S) == 0
     same(home, undisturbed)
     assert fills_of(home) == undisturbed.fills

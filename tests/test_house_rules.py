@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
-ROOMS = ("app", "broker", "order", "shared", "strategy")
+ROOMS = ("app", "broker", "order", "sandbox", "shared", "strategy")
 LONGEST_FILE = 450
 
 Offence = tuple[int, str]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
-ROOMS = ("app", "broker", "order", "shared", "strategy")
+ROOMS = ("app", "broker", "order", "sandbox", "shared", "strategy")
 
 
 def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -35,12 +35,17 @@ def test_rooms_import_downwards_only() -> None:
         ("broker/wrong.py", "import order.books"),
         ("strategy/wrong.py", "import broker.base"),
         ("order/wrong.py", "import broker.paper"),
+        ("app/wrong.py", "import broker.angel_one"),
+        ("broker/wrong.py", "import sandbox.exchange"),
+        ("sandbox/wrong.py", "import broker.base"),
+        ("sandbox/wrong.py", "import order.books"),
         ("order/wrong.py", "import numpy"),
     ],
 )
 def test_import_against_the_rule_is_caught(module: str, line: str, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_bytes((PROJECT / "pyproject.toml").read_bytes())
     names = ["strategy/engine", "order/manager", "order/books", "broker/base", "broker/paper"]
+    names += ["broker/angel_one/__init__", "sandbox/exchange"]
     names += ["shared/models", "shared/bus/__init__", "shared/store/__init__"]
     for name in [*(f"{room}/__init__" for room in ROOMS), *names]:
         path = tmp_path / f"{name}.py"

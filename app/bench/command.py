@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 import uvloop
 
 from app.bench.figures import Figure
@@ -22,6 +25,15 @@ NAMES = (
     "replay_ticks",
     "idle_cpu",
     "idle_memory",
+    "frames",
+    "frames_full",
+    "feed_ticks",
+    "order_call",
+    "paced_accounts",
+    "paced_minute",
+    "feed_memory",
+    "verify_1m",
+    "recovery_100k",
 )
 
 
@@ -38,6 +50,11 @@ def run_bench(names: Sequence[str], *, as_json: bool, quick: bool, data: Path) -
             f"No measurement {', '.join(unknown)}.", remedy=f"Known: {', '.join(NAMES)}."
         )
     wanted = set(names or NAMES)
+    # Standard output is for figures; a flood is no market, so that its bars differ from candles.
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+    )
     # Beside the working folder, not in a memory file system: the disk is part of what is measured.
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=Path.cwd()) as folder:
         for figure in _measure(Path(folder), wanted, quick, data):
@@ -50,7 +67,7 @@ def run_bench(names: Sequence[str], *, as_json: bool, quick: bool, data: Path) -
 
 def _measure(folder: Path, wanted: set[str], quick: bool, data: Path) -> Iterator[Figure]:
     # Imported as needed: each measurement loads its own rooms.
-    from app.bench import idle, latency, ticks
+    from app.bench import feed, frames, idle, journal, latency, order_call, paced, ticks
 
     for users in latency.LIMITS_MS:
         if f"signal_fill_{users}" in wanted:
@@ -63,6 +80,24 @@ def _measure(folder: Path, wanted: set[str], quick: bool, data: Path) -> Iterato
         for figure in idle.idle(folder, 10 if quick else 30):
             if figure.name in wanted:
                 yield figure
+    if wanted & {"frames", "frames_full"}:
+        for figure in frames.frames(5 if quick else 15):
+            if figure.name in wanted:
+                yield figure
+    if "feed_ticks" in wanted:
+        yield _run(feed.feed_ticks, folder, *((1, 3.0) if quick else (5, 8.0)))
+    if "order_call" in wanted:
+        yield _run(order_call.order_call, folder, 60 if quick else 600)
+    if "paced_accounts" in wanted:
+        yield _run(paced.paced_accounts, folder, 50, 10.0 if quick else 50.0)
+    if "paced_minute" in wanted:
+        yield _run(paced.paced_minute, folder, *((5, 66.0) if quick else (50, 116.0)))
+    if "feed_memory" in wanted:
+        yield _run(feed.feed_memory, folder, *((30.0, 10.0) if quick else (600.0, 60.0)))
+    if "verify_1m" in wanted:
+        yield journal.verify_rows(folder, quick=quick)
+    if "recovery_100k" in wanted:
+        yield _run(partial(journal.recovery, quick=quick), folder)
 
 
 def _run(measure: Callable[..., Coroutine[Any, Any, Figure]], *arguments: object) -> Figure:

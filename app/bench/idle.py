@@ -1,4 +1,4 @@
-"""`idle_cpu` and `idle_memory`: `trading run` on the simulated session at 1 ×, all its processes."""
+"""`idle_cpu` and `idle_memory`: `trading run` on its own sandbox at 1 ×, all its processes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ def idle(folder: Path, seconds: float) -> list[Figure]:
     bare = subprocess.Popen([sys.executable, "-c", _BARE])
     try:
         time.sleep(SETTLE_S)
-        pids = [main.pid, *_server_pids(home)]
+        servers = _pids_of(home / "valkey")
+        pids = [main.pid, *servers, *_pids_of(home / "sandbox")]
         before, bare_before, start = _cpu_s(pids), _cpu_s([bare.pid]), time.monotonic()
         time.sleep(seconds)
         passed = time.monotonic() - start
         cpu = (_cpu_s(pids) - before) / passed * 100
         bare_cpu = (_cpu_s([bare.pid]) - bare_before) / passed * 100
-        memory, bare_memory = _pss_mb(pids), _pss_mb([bare.pid, *_server_pids(home)[-1:]])
+        memory, bare_memory = _pss_mb(pids), _pss_mb([bare.pid, *servers[-1:]])
     finally:
         bare.kill()
         bare.wait()
@@ -66,8 +67,8 @@ def idle(folder: Path, seconds: float) -> list[Figure]:
     ]
 
 
-def _server_pids(home: Path) -> list[int]:
-    """Return the pids of watcher and server of the embedded bus: all whose command line names it."""
+def _pids_of(path: Path) -> list[int]:
+    """Return the pids of all processes whose command line names *path*, or a path that begins so."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -75,7 +76,7 @@ def _server_pids(home: Path) -> list[int]:
                 line = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if os.fsencode(home / "valkey") in line:
+            if os.fsencode(path) in line:
                 found.append(int(entry.name))
     return sorted(found)
 

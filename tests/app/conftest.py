@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -44,10 +46,10 @@ def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start the command line and go on; what still runs at the end is killed."""
     running = []
 
-    def start(*arguments: str, home: Path) -> subprocess.Popen[str]:
+    def start(*arguments: str, home: Path, **more: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*COMMAND, *arguments],
-            env=environment(home),
+            env=environment(home, **more),
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -94,3 +96,19 @@ def traded(wave: Path) -> Iterator[Path]:
         assert done.returncode == 0, done.stderr
         (home / "summary.json").write_text(done.stdout)
         yield home
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A sandbox of two accounts, ten market minutes a second; what it prints on its first line."""
+    command = [*COMMAND, "sandbox", "--port", "0", "--json", "--accounts", "2", "--speed", "600"]
+    process = subprocess.Popen(
+        [*command, "--start-day", "2000-01-03"],
+        env=environment(tmp_path / "sandbox"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    yield json.loads(process.stdout.readline())
+    process.terminate()
+    process.communicate()

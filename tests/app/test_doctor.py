@@ -9,7 +9,10 @@ import apsw
 import pytest
 
 from app.doctor import Finding, examine, show
+from app.plan import CREDENTIALS
+from order.stores import PostgresOrderStore
 from shared.store.lock import FileLock
+from tests import postgres
 
 
 @pytest.fixture
@@ -57,9 +60,19 @@ def test_doctor_with_a_broken_env_tells_every_setting(home: Path) -> None:
     assert "short" not in " ".join(told)
 
 
-def test_doctor_reports_live_trading_as_a_fault(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_with_paper_off_and_nothing_else_plans_a_sandbox(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PAPER_TRADING", "false")
-    assert "PAPER_TRADING=true" in faults()["settings"].remedy
+    found = {finding.name: finding.what for finding in examine()}
+    assert found["plan"] == "market data: embedded, orders: SANDBOX"
+
+
+def test_doctor_reports_orders_to_real_hosts_as_a_fault(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPER_TRADING", "false")
+    for name in CREDENTIALS:
+        monkeypatch.setenv(name, "wrong")
+    assert "trading sandbox" in faults()["plan"].remedy
 
 
 def test_doctor_of_a_key_that_others_may_read_says_how_to_close_it(used: Path) -> None:
@@ -127,3 +140,16 @@ def _change(path: Path, statement: str) -> None:
     connection = apsw.Connection(str(path))
     connection.execute(statement)
     connection.close()
+
+
+def test_doctor_looks_at_books_on_postgresql(
+    home: Path, monkeypatch: pytest.MonkeyPatch, postgres_server: str
+) -> None:
+    with postgres.database(postgres_server) as url:
+        monkeypatch.setenv("DATABASE_URL", url)
+        assert "order store" not in faults()
+        PostgresOrderStore(url, "paper", "family").close()
+        assert "order store" not in faults()
+        postgres.run(url, "UPDATE meta SET value = 'live'")
+        assert "environment live" in faults()["order store"].what
+    assert "order store" in faults()

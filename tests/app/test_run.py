@@ -31,7 +31,7 @@ def parse(
     return RunOptions.parse(replay, more, speed, until_end, for_s, again, False)
 
 
-def test_simulation_without_options_runs_a_minute_a_second() -> None:
+def test_run_without_options_goes_three_market_minutes_a_second() -> None:
     assert parse() == RunOptions(speed=SIM_SPEED)
 
 
@@ -71,11 +71,11 @@ def test_stop_by_signal_closes_the_books_and_leaves_nothing_behind(
     trading: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     home = tmp_path / "var"
-    process = started("run", "--speed", "20000", home=home)
+    process = started("run", "--speed", "600", home=home)
     assert process.stdout is not None
     # The second line is the first signal: engine, bus and order side are at work.
     lines = [process.stdout.readline(), process.stdout.readline()]
-    assert lines[0].startswith("PAPER (realistic)  SIMULATED"), lines
+    assert lines[0].startswith("PAPER (realistic)  sandbox-"), lines
     server_and_watcher = [
         os.pidfd_open(int(pid)) for pid in (home / "valkey" / "valkey.pid").read_text().split()
     ]

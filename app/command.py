@@ -1,0 +1,120 @@
+"""What every command of `trading` shares: errors as one clear message with an exit code, and `--json`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
+
+import typer
+
+from shared.errors import EXIT_FAILED, ConfigurationError, TradingError
+
+if TYPE_CHECKING:
+    from app.grid import Row
+    from app.listing import Listing
+    from order.ledger import Ledger
+    from order.reading import Reader
+    from shared.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object per line: exact decimals, UTC instants.")
+]
+
+Group = Annotated[
+    str | None,
+    typer.Option("--group", help="Whose process; for books on PostgreSQL. Default: `default`."),
+]
+
+
+def guarded(function: Callable[P, T]) -> Callable[P, T]:
+    """Turn our errors into one message on standard error and their exit code."""
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except TradingError as error:
+            typer.echo(f"trading: {error.what}", err=True)
+            if error.remedy:
+                typer.echo(f"  → {error.remedy}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            # Whoever read us has gone; the interpreter must not complain about it at its end, either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_FAILED) from None
+        except OSError as error:
+            path = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"trading: {path}{error.strerror or error}.", err=True)
+            typer.echo(
+                "  → Check owner, permissions and room of the state folder; `trading doctor` looks.", err=True
+            )
+            raise typer.Exit(EXIT_FAILED) from None
+
+    return inner
+
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="Show at most so many, newest first.")
+]
+UserId = Annotated[str | None, typer.Option("--user", help="Only of this user.")]
+Run = Annotated[str | None, typer.Option("--run", help="Only of this market: live, sandbox-… or replay-….")]
+
+
+def settings() -> Settings:
+    """Return the settings."""
+    from shared.settings import Settings
+
+    return Settings.load()
+
+
+def open_reader() -> closing[Reader]:
+    """Open the order store for reading."""
+    from order.reading import Reader
+
+    chosen = settings()
+    return closing(Reader(chosen.home, chosen.postgres_url))
+
+
+def open_ledger() -> closing[Ledger]:
+    """Open the order store for reading, with what a ledger tells."""
+    from order.ledger import Ledger
+
+    chosen = settings()
+    return closing(Ledger(chosen.home, chosen.postgres_url))
+
+
+def known_user(reader: Reader, user: str | None) -> None:
+    """Tell a mistyped user from one without orders."""
+    known = [each.user_id for each in reader.users()]
+    if user is not None and user not in known:
+        raise ConfigurationError(
+            f"There is no user {user!r}.", remedy=f"Known: {', '.join(known) or 'none'}."
+        )
+
+
+def known_run(reader: Reader, run: str | None) -> None:
+    """Tell a mistyped market from one without rows."""
+    known = reader.markets()
+    if run is not None and run not in known:
+        raise ConfigurationError(
+            f"There is no market {run!r} here.", remedy=f"Known: {', '.join(known) or 'none'}."
+        )
+
+
+def show_rows(rows: Iterable[Row], as_json: bool, listing: Listing[Row], title: str = "") -> None:
+    """Print rows as a table, or one JSON object a line."""
+    if not as_json:
+        listing.show(rows, title)
+        return
+    import msgspec
+
+    out = sys.stdout.buffer
+    for row in rows:
+        out.write(msgspec.json.encode(row) + b"\n")
+    out.flush()

@@ -1,0 +1,175 @@
+"""Where a run's market data comes from and where its orders go: decided once, before anything is open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from app.accounts import Listening, read_listening
+from broker.base import BrokerAccount, Egress
+from shared.errors import ConfigurationError, RefusedBySafety
+from shared.secret import Secret
+from shared.setting_values import LOOPBACK
+from shared.settings import Settings
+
+OWNER = "user_001"
+"""Whose account the environment's credentials are."""
+
+CREDENTIALS = {
+    "ANGEL_ONE_API_KEY": "the key of your SmartAPI app, from smartapi.angelone.in",
+    "ANGEL_ONE_CLIENT_CODE": "your client code, as you log in with",
+    "ANGEL_ONE_PASSWORD": "the PIN of your account",
+    "ANGEL_ONE_TOTP_SECRET": "the text below the QR code when you enable TOTP, not a six-digit code",
+}
+
+ENDPOINTS = ("ANGEL_ONE_BASE_URL", "ANGEL_ONE_FEED_URL", "ANGEL_ONE_ORDER_FEED_URL")
+
+
+class Data(StrEnum):
+    """Where market data comes from."""
+
+    REPLAY = "replay"
+    EMBEDDED = "embedded"
+    """A sandbox that this run starts for itself."""
+    SANDBOX = "sandbox"
+    """A sandbox on loopback that somebody else runs."""
+    LIVE = "live"
+
+
+class Venue(StrEnum):
+    """Where orders go; the first word of the line that a run begins with."""
+
+    PAPER = "PAPER"
+    SANDBOX = "SANDBOX"
+    LIVE = "LIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is.
+
+    Attributes:
+        account: The environment's; None where a replay or a sandbox of our own needs none.
+        listening: A sandbox with an account for each user, which somebody else runs.
+        proof: Stores are marked so, and processes may end themselves.
+    """
+
+    orders: Venue
+    data: Data
+    account: BrokerAccount | None = None
+    listening: Listening | None = None
+    proof: bool = False
+
+    @property
+    def environment(self) -> str:
+        """What the stores are marked with."""
+        return "proof" if self.proof else self.orders.value.lower()
+
+
+def plan(settings: Settings, *, replay: bool = False) -> Plan:
+    """Return what a run with *settings* is.
+
+    Raises:
+        ConfigurationError: Credentials or endpoints are there in part only.
+        RefusedBySafety: Orders would go to a real host.
+    """
+    venue = Venue.PAPER if settings.paper_trading else Venue.SANDBOX
+    proof = settings.proof
+    if (settings.failpoint or settings.mutant) and not proof:
+        raise ConfigurationError(
+            "FAILPOINT and MUTANT break things on purpose.", remedy="They need TRADING_PROOF=true."
+        )
+    if replay:
+        if venue is not Venue.PAPER:
+            raise ConfigurationError(
+                "A replay trades on paper only.", remedy="Leave out --replay, or set PAPER_TRADING=true."
+            )
+        return Plan(venue, Data.REPLAY, proof=proof)
+    account = account_of(settings)
+    if settings.sandbox_accounts is not None:
+        return _several(settings, settings.sandbox_accounts, account, venue)
+    if account is None:
+        return Plan(venue, Data.EMBEDDED, proof=proof)
+    local = is_local(account)
+    if venue is not Venue.PAPER and not local:
+        raise RefusedBySafety(
+            "PAPER_TRADING=false would send orders to Angel One; its real hosts are read-only in this "
+            "version.",
+            remedy="Rehearse on `trading sandbox` (set ANGEL_ONE_BASE_URL, ANGEL_ONE_FEED_URL and "
+            "ANGEL_ONE_ORDER_FEED_URL), or leave PAPER_TRADING out.",
+        )
+    if proof and not local:
+        raise RefusedBySafety(
+            "A proof works on loopback alone.", remedy="Leave out TRADING_PROOF, or the ANGEL_ONE_… settings."
+        )
+    return Plan(venue, Data.SANDBOX if local else Data.LIVE, account, proof=proof)
+
+
+def _several(settings: Settings, path: Path, account: BrokerAccount | None, venue: Venue) -> Plan:
+    if account is not None:
+        raise ConfigurationError(
+            "SANDBOX_ACCOUNTS and ANGEL_ONE_… settings name two places.", remedy="Leave one of them out."
+        )
+    listening = read_listening(path)
+    first = listening.of([OWNER])[0]
+    if not is_local(first):
+        raise RefusedBySafety(
+            f"SANDBOX_ACCOUNTS: {first.base_url} is not on this machine.",
+            remedy="It is for a `trading sandbox` on loopback.",
+        )
+    return Plan(venue, Data.SANDBOX, first, listening, settings.proof)
+
+
+def account_of(settings: Settings) -> BrokerAccount | None:
+    """Return the environment's account, or None where nothing is configured.
+
+    Raises:
+        ConfigurationError: Something of it is missing; every name is told with what belongs there.
+    """
+    missing = missing_credentials(settings)
+    urls = {name: str(getattr(settings, name.lower()) or "") for name in ENDPOINTS}
+    given = [name for name, url in urls.items() if url]
+    if len(missing) == len(CREDENTIALS) and not given:
+        return None
+    found = [f"{name}: {CREDENTIALS[name]}" for name in missing]
+    if given and len(given) < len(ENDPOINTS):
+        found += [f"{name}: set all three endpoints or none" for name in ENDPOINTS if name not in given]
+    if len({is_loopback(url) for url in urls.values() if url}) == 2:
+        found.append(f"{', '.join(ENDPOINTS)}: some are on loopback and some are not")
+    if found:
+        raise ConfigurationError(
+            "\n  ".join(["The Angel One account is not complete:", *found]),
+            remedy="Set them in .env, or leave all of it out: then a local sandbox serves.",
+        )
+    key, code, pin, totp = (
+        settings.angel_one_api_key,
+        settings.angel_one_client_code,
+        settings.angel_one_password,
+        settings.angel_one_totp_secret,
+    )
+    assert key and code and pin and totp, "checked above"
+    egress = Egress(
+        settings.angel_one_source_address or "",
+        settings.angel_one_proxy or "",
+        settings.angel_one_registered_address or "",
+    )
+    base, feed, order_feed = (urls[name] for name in ENDPOINTS)
+    quantity = settings.angel_one_modify_quantity
+    return BrokerAccount(OWNER, key, code, pin, totp, base, feed, order_feed, egress, quantity)
+
+
+def missing_credentials(settings: Settings) -> list[str]:
+    """Return the names of the credentials that are not set."""
+    return [name for name in CREDENTIALS if not isinstance(getattr(settings, name.lower()), Secret)]
+
+
+def is_local(account: BrokerAccount) -> bool:
+    """Return whether every endpoint of *account* is on loopback."""
+    return all(is_loopback(url) for url in (account.base_url, account.feed_url, account.order_feed_url))
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether *url* is on this machine; an empty one stands for the broker's own."""
+    return urlsplit(url).hostname in LOOPBACK

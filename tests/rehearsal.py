@@ -1,0 +1,117 @@
+"""A rehearsal of live trading in processes of its own: sandbox, state folder, commands of an operator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TRADING = [sys.executable, "-c", "from app.cli import main; main()"]
+PATIENCE_S = 40.0
+
+BRISK = """
+[[strategy]]
+strategy_id = "brisk"
+strategy_type = "moving_average"
+symbols = ["RELIANCE", "TCS", "INFY", "SBIN", "ITC", "HDFCBANK"]
+parameters = { short_window = 2, long_window = 5, min_confidence = 0.0 }
+"""
+
+
+class Rehearsal:
+    """A sandbox, a state folder beside it, and the commands of an operator."""
+
+    def __init__(self, folder: Path, strategies: str = BRISK) -> None:
+        self.folder = folder
+        self.home = folder / "var"
+        self.running: list[subprocess.Popen[bytes]] = []
+        (folder / "strategies.toml").write_text(strategies)
+        self.environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ},
+            "TRADING_HOME": str(self.home),
+            "PAPER_TRADING": "false",
+        }
+
+    def sandbox(self, *options: str) -> None:
+        command = [*TRADING, "sandbox", "--port", "0", "--json", "--start-day", "2000-01-03", *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=self.folder, env=self.environment)
+        self.running.append(process)
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        account = told["accounts"][0]
+        self.secrets = [account["api_key"], account["totp_secret"]]
+        self.base_url = str(told["base_url"])
+        self.environment |= {
+            "ANGEL_ONE_BASE_URL": told["base_url"],
+            "ANGEL_ONE_FEED_URL": told["feed_url"],
+            "ANGEL_ONE_ORDER_FEED_URL": told["order_feed_url"],
+            "ANGEL_ONE_API_KEY": account["api_key"],
+            "ANGEL_ONE_CLIENT_CODE": account["client_code"],
+            "ANGEL_ONE_PASSWORD": account["pin"],
+            "ANGEL_ONE_TOTP_SECRET": account["totp_secret"],
+        }
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "run.out").open("ab") as out:
+            command = [*TRADING, *arguments]
+            process = subprocess.Popen(command, stdout=out, stderr=out, cwd=self.folder, env=self.environment)
+        self.running.append(process)
+        return process
+
+    def trading(self, *arguments: str) -> tuple[int, str]:
+        command = [*TRADING, *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, timeout=PATIENCE_S
+        )
+        return done.returncode, done.stdout.decode()
+
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        code, said = self.trading(*arguments, "--json")
+        assert code == 0, said
+        return [json.loads(line) for line in said.splitlines()]
+
+    def ask(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self.base_url}{path}", timeout=5) as reply:
+            return json.load(reply)
+
+    def told(self) -> list[str]:
+        """Return the files, of whatever kind, in which a secret of the account stands."""
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        read = [(path, path.read_bytes()) for path in files]
+        return [path.name for path, text in read for secret in self.secrets if secret.encode() in text]
+
+    def tell(self, path: str, what: object) -> Any:
+        request = urllib.request.Request(f"{self.base_url}{path}", json.dumps(what).encode())
+        with urllib.request.urlopen(request, timeout=5) as reply:
+            return json.load(reply)
+
+    def until(self, ready: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not ready():
+            assert time.monotonic() < end, f"{what}: not in time\n{(self.folder / 'run.out').read_text()}"
+            threading.Event().wait(0.2)
+
+    def arm(self) -> None:
+        self.until(lambda: self.trading("arm", "--yes")[0] == 0, "armed")
+
+    def close(self) -> None:
+        for process in self.running:
+            process.kill()
+            process.communicate()
+
+
+def shares(orders: list[dict[str, Any]]) -> dict[str, int]:
+    """Return net filled shares by symbol; what is flat is left out."""
+    net: Counter[str] = Counter()
+    for order in orders:
+        symbol = order["tradingsymbol"].removesuffix("-EQ")
+        net[symbol] += int(order["filledshares"]) * (1 if order["transactiontype"] == "BUY" else -1)
+    return {symbol: count for symbol, count in net.items() if count}

@@ -1,0 +1,206 @@
+"""An account that others use as well, and one whose keeper was killed: real processes on a real sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from broker.base import Accepted, BrokerAccount, OrderTerms
+from broker.registry import connection
+from order.manager import OrderManager
+from order.schema import FILE_NAME
+from shared.calendar import IST
+from shared.clock import SystemClock
+from shared.errors import ConfigurationError
+from shared.instruments import Instruments
+from shared.models import OrderResult, OrderState, OrderType, Product, Side, instant
+from shared.secret import Secret
+from shared.settings import Settings
+from tests.rehearsal import PATIENCE_S, Rehearsal, shares
+
+QUIET = """
+[[strategy]]
+strategy_id = "quiet"
+strategy_type = "moving_average"
+symbols = ["RELIANCE", "TCS", "INFY", "SBIN", "ITC"]
+parameters = { short_window = 40, long_window = 200, min_confidence = 1.0 }
+"""
+SYMBOLS = ("RELIANCE", "TCS", "INFY", "SBIN", "ITC")
+BACK_S = 10.0
+"""On a machine of one's own; a busy one takes as much longer as its processors are oversubscribed."""
+
+
+
+@pytest.fixture
+def rehearsal(tmp_path: Path) -> Iterator[Rehearsal]:
+    made = Rehearsal(tmp_path, QUIET)
+    yield made
+    made.close()
+
+
+def execute(rehearsal: Rehearsal, symbol: str, side: str, quantity: int) -> OrderResult:
+    """Send an order to whoever keeps the books, until there is a price for it."""
+
+    async def ask() -> OrderResult:
+        settings = Settings.load(env_file=None, home=rehearsal.home, paper_trading=False)
+        order = {
+            "user_id": "user_001", "symbol": symbol, "side": side, "order_type": "MARKET",
+            "quantity": quantity,
+        }  # fmt: skip
+        async with OrderManager(False, environment="sandbox", settings=settings) as manager:
+            return await manager.execute_order(order)
+
+    return asyncio.run(ask())
+
+
+def bought(rehearsal: Rehearsal, symbol: str, quantity: int) -> None:
+    """Buy, as often as it takes: at first there is no price."""
+
+    def taken() -> bool:
+        try:
+            return execute(rehearsal, symbol, "BUY", quantity).status is not OrderState.REFUSED
+        except ConfigurationError:
+            return False
+
+    rehearsal.until(taken, f"a price of {symbol}")
+    rehearsal.until(lambda: ours(rehearsal).get(symbol) == quantity, f"{quantity} {symbol}")
+
+
+def by_hand(rehearsal: Rehearsal, symbol: str, side: Side, quantity: int, price: Decimal) -> None:
+    """Trade as the account's owner does in an app of their own."""
+    given = rehearsal.environment
+    account = BrokerAccount(
+        "user_001",
+        Secret(given["ANGEL_ONE_API_KEY"]),
+        Secret(given["ANGEL_ONE_CLIENT_CODE"]),
+        Secret(given["ANGEL_ONE_PASSWORD"]),
+        Secret(given["ANGEL_ONE_TOTP_SECRET"]),
+        given["ANGEL_ONE_BASE_URL"],
+        given["ANGEL_ONE_FEED_URL"],
+        given["ANGEL_ONE_ORDER_FEED_URL"],
+    )
+    instruments = Instruments.load()
+    tick = instruments.get(symbol).tick_paise
+    limit = int(price * (Decimal("1.01") if side is Side.BUY else Decimal("0.99")) * 100) // tick * tick
+
+    async def place() -> None:
+        line = connection(
+            "angel_one", account, home=rehearsal.home, clock=SystemClock(), instruments=instruments, key=None
+        )
+        await line.open()
+        venue = line.venue()
+        terms = OrderTerms(
+            side, quantity, OrderType.LIMIT, Product.INTRADAY, limit, True, 0, symbol, tick, 0
+        )
+        assert isinstance(await venue.place("", terms), Accepted)
+        await venue.close()
+        await line.close()
+
+    asyncio.run(place())
+
+
+def ours(rehearsal: Rehearsal) -> dict[str, int]:
+    rows = rehearsal.rows("positions", "--user", "user_001")
+    return {row["symbol"]: row["quantity"] for row in rows if row["quantity"]}
+
+
+def theirs(rehearsal: Rehearsal) -> dict[str, int]:
+    return shares(rehearsal.ask("/sandbox/ledger")["orders"])
+
+
+def account(rehearsal: Rehearsal) -> dict[str, Any]:
+    code, said = rehearsal.trading("accounts", "--json")
+    if code:
+        return {"state": "", "others": [], "notes": []}
+    return next(each for each in map(json.loads, said.splitlines()) if each["user_id"] == "user_001")
+
+
+def compared_us(rehearsal: Rehearsal) -> int:
+    """Return when the account was last compared and clean."""
+    with closing(apsw.Connection(str(rehearsal.home / FILE_NAME), flags=apsw.SQLITE_OPEN_READONLY)) as sql:
+        sql.set_busy_timeout(5_000)  # whoever opens a store after a kill puts it in order first
+        rows = list(sql.execute("SELECT user_no, value, at_us FROM account_marks WHERE kind = 'reconciled'"))
+    return next((int(at) for user, value, at in rows if user == 1 and '"clean":true' in str(value)), 0)
+
+
+def paid(rehearsal: Rehearsal, symbol: str) -> Decimal:
+    """Return the last price at which *symbol* was traded."""
+    orders = rehearsal.ask("/sandbox/ledger")["orders"]
+    rows = [row for row in orders if row["tradingsymbol"].startswith(symbol)]
+    return Decimal(str(rows[-1]["averageprice"]))
+
+
+@pytest.mark.timeout(4 * PATIENCE_S)
+def test_killed_with_open_positions_comes_back_exit_only_with_the_same_books(rehearsal: Rehearsal) -> None:
+    rehearsal.sandbox("--speed", "60", "--seed", "7")
+    run = rehearsal.start("run")
+    rehearsal.arm()
+    for symbol in SYMBOLS:
+        bought(rehearsal, symbol, 7)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    before = theirs(rehearsal)
+    assert before == dict.fromkeys(SYMBOLS, 7)
+    started_us = time.time_ns() // 1000
+    rehearsal.start("run")
+    rehearsal.until(lambda: compared_us(rehearsal) > started_us, "compared")
+    took_s = (compared_us(rehearsal) - started_us) / 1e6
+    assert account(rehearsal)["state"] == "EXIT_ONLY"
+    assert ours(rehearsal) == theirs(rehearsal) == before
+    assert execute(rehearsal, "TCS", "BUY", 1).message.startswith("not_armed")
+    sold = execute(rehearsal, "TCS", "SELL", 7)
+    assert sold.status in (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.FILLED)
+    rehearsal.until(lambda: "TCS" not in ours(rehearsal), "an exit needs no arming")
+    assert ours(rehearsal) == theirs(rehearsal)
+    assert rehearsal.trading("verify")[0] == 0
+    assert took_s < BACK_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+@pytest.mark.timeout(4 * PATIENCE_S)
+def test_owners_five_hundred_stay_untouched_and_a_close_by_hand_is_booked(rehearsal: Rehearsal) -> None:
+    rehearsal.sandbox("--speed", "60", "--seed", "7", "--holding", "RELIANCE:500")
+    rehearsal.start("run")
+    rehearsal.arm()
+    bought(rehearsal, "RELIANCE", 1)
+    by_hand(rehearsal, "RELIANCE", Side.BUY, 100, paid(rehearsal, "RELIANCE"))
+    rehearsal.until(lambda: theirs(rehearsal) == {"RELIANCE": 101}, "the owner has bought")
+    rehearsal.until(
+        lambda: account(rehearsal)["others"] == ["RELIANCE INTRADAY: +100 by others' orders"], "it is seen"
+    )
+    assert (account(rehearsal)["state"], account(rehearsal)["notes"]) == ("ARMED", [])
+    execute(rehearsal, "RELIANCE", "SELL", 1)
+    rehearsal.until(lambda: not ours(rehearsal), "sold")
+    rehearsal.until(lambda: theirs(rehearsal) == {"RELIANCE": 100}, "and no share of the owner's")
+    bought(rehearsal, "RELIANCE", 10)
+    by_hand(rehearsal, "RELIANCE", Side.SELL, 110, paid(rehearsal, "RELIANCE"))
+    rehearsal.until(lambda: not ours(rehearsal), "the close by hand is booked")
+    assert theirs(rehearsal) == {}
+    rules = [row["rule"] for row in rehearsal.rows("orders", "--user", "user_001")]
+    assert any(rule.startswith("BY_HAND") for rule in rules)
+    assert rehearsal.trading("verify")[0] == 0
+
+
+@pytest.mark.timeout(4 * PATIENCE_S)
+def test_brokers_square_off_is_booked_as_such(rehearsal: Rehearsal) -> None:
+    rehearsal.sandbox("--speed", "60", "--seed", "7")
+    rehearsal.start("run")
+    rehearsal.arm()
+    bought(rehearsal, "TCS", 7)
+    now = instant(rehearsal.ask("/sandbox/info")["market_time_us"]).astimezone(IST)
+    rehearsal.tell("/sandbox/switches", {"square_off": f"{now:%H:%M}"})
+    rehearsal.until(lambda: not theirs(rehearsal), "the broker has closed it")
+    rehearsal.until(lambda: not ours(rehearsal), "and we know")
+    rules = [row["rule"] for row in rehearsal.rows("orders", "--user", "user_001")]
+    assert [rule.partition(":")[0] for rule in rules if rule] == ["BROKER_SQUAREOFF"]
+    assert rehearsal.trading("verify")[0] == 0
