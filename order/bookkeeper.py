@@ -20,10 +20,11 @@ from order.day_end import DayEnd
 from order.desk import Desk, Received
 from order.ex_watch import ExWatch
 from order.orders import Changes, Order
+from order.pauses import without_pauses
 from order.policy import Policy
 from order.record import VERSION, Recorder, base_entries
 from order.requests import DirectRequest
-from order.revived import revive, without_pauses
+from order.revived import revive
 from order.store import OrderStore
 from order.users import User, user_rows
 from order.wish import same_wish
@@ -296,7 +297,13 @@ class Bookkeeper(AccountBooks):
         """
         if self._stale:
             self._reload()
-        desk = self.desk
+        # All that a decision makes is gone when it returns, and costs no look of the collector before.
+        with without_pauses():
+            return self._decided(self.desk, decide, kind, now_us, *given)
+
+    def _decided(
+        self, desk: Desk, decide: Callable[[Desk], object], kind: str, now_us: int, *given: object
+    ) -> list[Order]:
         try:
             self.recorder.begin(kind, now_us, *given)
             decide(desk)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 
 import msgspec
@@ -23,18 +20,6 @@ _PRODUCTS = {each.value: each for each in Product}
 _TYPES = {each.value: each for each in OrderType}
 _STATES = {each.value: each for each in OrderState}
 # A hundred thousand orders at a start: looking a member up costs a tenth of asking its class.
-
-
-@contextmanager
-def without_pauses() -> Iterator[None]:
-    """Make many things that stay without the collector, which would look through them again and again."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 @lru_cache(maxsize=256)

@@ -19,6 +19,7 @@ ENTRY_VALID_US = 60_000_000
 
 log = structlog.get_logger(__name__)
 
+_DELIVERY = Product.DELIVERY
 _ALSO = "; wanted by: "
 
 
@@ -40,7 +41,7 @@ class Waiting(Outside):
 
     def send_exit(self, order: Order, quote: Quote | None, now_us: int) -> None:
         """Send an exit; one whose DELIVERY shares are on the way is never refused, it stays latched."""
-        if order.product is not Product.DELIVERY:
+        if order.product is not _DELIVERY:
             self.send(order, quote, now_us)
             return
         own = order.rule.partition(_ALSO)[2] if order.rule.startswith(BTST) else order.rule
