@@ -301,9 +301,11 @@ def _start(options: RunOptions) -> tuple[Settings, Plan]:
         )
     configure_logs(settings, to_screen=not options.as_json)
     if chosen.proof:
+        from proof.clock import follow
         from proof.mutants import make
 
         failpoint.arm(settings.failpoint, settings.home)
+        follow(settings.home)
         make(settings.mutant)
     return settings, chosen
 

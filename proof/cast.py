@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,23 +28,39 @@ LIMITS = Limits(
 )
 
 
-async def store_users(home: Path, count: int, size: int = 1) -> None:
-    """Store *count* users in a new order store at *home*; *size* multiplies what they buy."""
-    settings = Settings.load(None, home=str(home), paper_trading="false", proof="true")
-    manager = OrderManager(
-        paper_trading=False, environment="proof", settings=settings, demo_strategies=(STRATEGY,)
-    )
-    await manager.initialize()
-    try:
-        for number in range(1, count + 1):
-            quantity = Decimal(QUANTITIES[number % len(QUANTITIES)] * size)
-            terms = Terms(sizing=Sizing(SizingMethod.FIXED_QUANTITY, quantity))
-            await manager.add_user(
-                f"user_{number:03d}",
-                limits=LIMITS,
-                subscriptions={STRATEGY: terms},
-                broker=BROKER,
-                replace=True,
-            )
-    finally:
-        await manager.close()
+async def store_users(
+    home: Path, count: int, size: int = 1, database: str = "", groups: Sequence[str] = ()
+) -> None:
+    """Store *count* users in a new order store.
+
+    Args:
+        home: State folder.
+        count: Of users; they are dealt out to the groups in turn.
+        size: Multiplies what they buy.
+        database: Of PostgreSQL; empty: the store lies in *home*.
+        groups: User groups, each kept by its own order manager; none on SQLite.
+    """
+    more = {"database_url": database} if database else {}
+    settings = Settings.load(None, home=str(home), paper_trading="false", proof="true", **more)
+    for turn, group in enumerate(groups or (None,)):
+        manager = OrderManager(
+            paper_trading=False,
+            environment="proof",
+            settings=settings,
+            demo_strategies=(STRATEGY,),
+            group=group,
+        )
+        await manager.initialize()
+        try:
+            for number in range(1 + turn, count + 1, max(len(groups), 1)):
+                quantity = Decimal(QUANTITIES[number % len(QUANTITIES)] * size)
+                terms = Terms(sizing=Sizing(SizingMethod.FIXED_QUANTITY, quantity))
+                await manager.add_user(
+                    f"user_{number:03d}",
+                    limits=LIMITS,
+                    subscriptions={STRATEGY: terms},
+                    broker=BROKER,
+                    replace=True,
+                )
+        finally:
+            await manager.close()

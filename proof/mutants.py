@@ -56,7 +56,7 @@ def unclaimed() -> None:
     def claim(self: Bookkeeper, order: Order) -> bool:
         return self._current(self.desk, order) is order and self.desk.claim(order, self._clock.now_us())
 
-    _put(Bookkeeper, "claim", claim)
+    put(Bookkeeper, "claim", claim)
 
 
 @mutant
@@ -71,7 +71,7 @@ def cursor_first() -> None:
             hit("order.taking")
         return take(self, group, items)
 
-    _put(Bookkeeper, "take", taken)
+    put(Bookkeeper, "take", taken)
 
 
 @mutant
@@ -85,15 +85,15 @@ def blind_retry() -> None:
         outcome = await place(self, tag, terms, slot)
         return await place(self, tag, terms) if isinstance(outcome, Unknown) else outcome
 
-    _put(AngelOneVenue, "place", placed)
+    put(AngelOneVenue, "place", placed)
 
 
 @mutant
 def no_settle_wait() -> None:
     """What one reading does not show was never there."""
     for name in ("ENTRY_ABSENT_US", "EXIT_ABSENT_US", "EXIT_WITH_STOP_US"):
-        _put(resolver, name, 0)
-    _put(resolver, "ABSENT_READS", 1)
+        put(resolver, name, 0)
+    put(resolver, "ABSENT_READS", 1)
 
 
 @mutant
@@ -107,7 +107,7 @@ def plain_pubsub() -> None:
             head = await reader.head()
             await order_manager.move_cursor(group, self.engine, head.epoch, head.seq)
 
-    _put(SignalSubscriber, "initialize", initialized)
+    put(SignalSubscriber, "initialize", initialized)
 
 
 @mutant
@@ -117,7 +117,7 @@ def unfenced() -> None:
     def acquired(self: FileLock) -> bool:
         return True
 
-    _put(FileLock, "try_acquire", acquired)
+    put(FileLock, "try_acquire", acquired)
 
 
 @mutant
@@ -132,8 +132,8 @@ def blind_append() -> None:
     def judged(sight: Sight, ledger: Ledger, **_: object) -> InStep:
         return InStep(ledger.head)
 
-    _put(StreamWriter, "append", appended)
-    _put(relay, "judge", judged)
+    put(StreamWriter, "append", appended)
+    put(relay, "judge", judged)
 
 
 @mutant
@@ -147,7 +147,7 @@ def exit_from_signal() -> None:
             order.quantity = int(terms.sizing.value)
         send(self, order, quote, now_us)
 
-    _put(Execution, "send", sent)
+    put(Execution, "send", sent)
 
 
 @mutant
@@ -162,7 +162,7 @@ def accepted_is_filled() -> None:
             self.fill(order, VenueFill(order.remaining, price, now_us, price, now_us), now_us)
             self.journal_moves("answer", now_us, [])
 
-    _put(Reports, "answer", answered)
+    put(Reports, "answer", answered)
 
 
 @mutant
@@ -173,8 +173,9 @@ def lost_is_rejected() -> None:
     def answered(self: Reports, order: Order, outcome: PlaceOutcome, now_us: int) -> None:
         answer(self, order, Rejected("time-out") if isinstance(outcome, Unknown) else outcome, now_us)
 
-    _put(Reports, "answer", answered)
+    put(Reports, "answer", answered)
 
 
-def _put(owner: object, name: str, value: object) -> None:
+def put(owner: object, name: str, value: object) -> None:
+    """Replace a part of the product in this process."""
     setattr(owner, name, value)

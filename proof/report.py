@@ -25,6 +25,7 @@ class Report:
 
     Attributes:
         kills: By component and crash point.
+        troubles: Pauses, networks, full disks and clocks, by kind.
         mutants: Name → what gave it away; empty where nothing did.
         findings: Of the scenes that must be clean.
         seeds: Simulations of the deciding core; `seeds_wrong` says which did not end as promised.
@@ -34,6 +35,7 @@ class Report:
     profile: str
     kills: Counter[str] = field(default_factory=Counter)
     wipes: int = 0
+    troubles: Counter[str] = field(default_factory=Counter)
     signals: int = 0
     intents: int = 0
     orders: int = 0
@@ -69,6 +71,7 @@ class Report:
             "kills": sum(self.kills.values()),
             "kills_by": dict(sorted(self.kills.items())),
             "wipes": self.wipes,
+            "troubles": dict(sorted(self.troubles.items())),
             "signals": self.signals,
             "users": self.users,
             "intents": self.intents,
@@ -89,6 +92,7 @@ class Report:
         """Return all of it in one line."""
         return (
             f"{sum(self.kills.values())} kills at {len(self.kills)} places, {self.wipes} wipes, "
+            f"{sum(self.troubles.values())} other troubles, "
             f"{self.signals} signals × {self.users} users = {self.intents} intents, {self.orders} orders, "
             f"{self.broker_faults} broker faults, {self.lost} lost, {self.duplicate} duplicate, "
             f"{self.unexplained} unexplained, recovery p99 {_quantile(self.recoveries, 0.99):.1f} s, "
@@ -126,6 +130,7 @@ def _storm(report: Report, scene: Scene, seed: int, keep: bool) -> None:
         found = Storm(set_up, scene.plan, seed).run()
     report.kills += set_up.kills
     report.wipes += set_up.wipes
+    report.troubles += set_up.troubles
     report.broker_faults += set_up.faults
     report.recoveries += set_up.recoveries
     report.users = scene.options.users

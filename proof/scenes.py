@@ -82,6 +82,9 @@ def _scene(name: str, seed: int, **more: object) -> tuple[Options, Plan]:
         least_s=float(str(more.get("least_s", 0.0))),
         wipe_share=float(str(more.get("wipe_share", 0.0))),
         pause_share=0.0,
+        network_share=0.0,
+        disk_share=0.0,
+        clock_share=0.0,
         points=tuple(more.get("points", ())),  # type: ignore[arg-type]  # as above
         random_kills=False,
         settle_s=8.0,

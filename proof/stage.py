@@ -18,13 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from order.schema import FILE_NAME
-from order.schema import SCHEMA as ORDERS
+from order.place import Place
+from order.stores import open_for_reading
+from proof import databases
+from proof.network import Proxy
 from shared.bus.embedded import socket_path
 from shared.errors import StoreError, TradingError
 from shared.failpoint import LOG_NAME
-from shared.store.schema import Schema
-from shared.store.sqlite import Database
+from shared.store.port import Database
+from shared.store.sqlite import Database as SqliteDatabase
+from strategy.outbox import DATABASE_FILE
 from strategy.outbox import SCHEMA as OUTBOX
 
 COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
@@ -61,6 +64,8 @@ class Options:
         mutant: A protection that is switched off.
         seed: Of market, credentials and faults.
         size: Factor on the users' quantities: large orders fill in part.
+        server: Address of a PostgreSQL server on which a database is made for the books; empty: SQLite.
+        groups: User groups, each with a subscriber of its own; on PostgreSQL only.
     """
 
     users: int = 3
@@ -72,6 +77,8 @@ class Options:
     mutant: str = ""
     seed: int = 7
     size: int = 1
+    server: str = ""
+    groups: tuple[str, ...] = ()
 
 
 @dataclass
@@ -80,6 +87,7 @@ class Stage:
 
     Attributes:
         kills: Ends by SIGKILL, by component or crash point.
+        troubles: What else was done, by kind: pauses, networks, full disks, clocks.
         faults: Broker calls that went wrong, as the sandbox counts.
         recoveries: Seconds from a start of the subscriber to its cursor at the head.
     """
@@ -87,12 +95,15 @@ class Stage:
     folder: Path
     options: Options
     kills: Counter[str] = field(default_factory=Counter)
+    troubles: Counter[str] = field(default_factory=Counter)
     wipes: int = 0
     faults: int = 0
     recoveries: list[float] = field(default_factory=list)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     points: dict[str, str] = field(default_factory=dict)
     base_url: str = ""
+    database: str = ""
+    proxy: Proxy | None = None
     seen_log: int = 0
 
     @property
@@ -105,6 +116,16 @@ class Stage:
         """What the sandbox printed."""
         return self.folder / "accounts.json"
 
+    @property
+    def subscribers(self) -> tuple[str, ...]:
+        """Names of the subscribers: one, or one for each group."""
+        return tuple(f"{SUBSCRIBER} {group}" for group in self.options.groups) or (SUBSCRIBER,)
+
+    def place(self, name: str) -> Place:
+        """Return where the order manager of a subscriber works."""
+        group = name.partition(" ")[2]
+        return Place(self.home, self.database, group) if self.database else Place(self.home)
+
     # -- processes -------------------------------------------------------------------------------
 
     def start(self, name: str) -> None:
@@ -113,11 +134,17 @@ class Stage:
             self._start_sandbox()
             return
         environment = self._environment(self.points.get(name, ""))
-        command = [*COMMAND, name, "--json"]
+        command = [*COMMAND, *self.command(name)]
         with (self.folder / f"{name}.out").open("ab") as out:
             self.running[name] = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
+
+    @staticmethod
+    def command(name: str) -> list[str]:
+        """Return the words after `trading` that run *name*."""
+        kind, _, group = name.partition(" ")
+        return [kind, "--json", *(["--group", group] if group else [])]
 
     def kill(self, name: str) -> None:
         """End *name* by SIGKILL and count it."""
@@ -129,7 +156,7 @@ class Stage:
             self.kills[name] += bool(pids)
             return
         if name == EVERYTHING:
-            for each in (ENGINE, SUBSCRIBER, SANDBOX, SERVER, WATCHER):
+            for each in (ENGINE, *self.subscribers, SANDBOX, SERVER, WATCHER):
                 self.kill(each)
             return
         process = self.running.get(name)
@@ -138,7 +165,7 @@ class Stage:
                 self.count_faults()
             process.kill()
             process.wait()
-            self.kills[name] += 1
+            self.kills[name.partition(" ")[0]] += 1
 
     def dead(self) -> list[str]:
         """Return what has ended, counting ends at crash points."""
@@ -173,6 +200,8 @@ class Stage:
         self.running.clear()
         with contextlib.suppress(StageFailed):
             self.until(lambda: not self.server_pids(), "the embedded server has gone", STOP_S)
+        if self.proxy is not None:
+            self.proxy.close()
 
     def server_pids(self) -> list[int]:
         """Return the embedded server and its watcher, as far as they run."""
@@ -196,18 +225,21 @@ class Stage:
 
     def head(self) -> int:
         """Return the number of signals accepted."""
-        return _number(self.home / "engine.db", OUTBOX, "SELECT coalesce(max(seq), 0) FROM outbox")
+        path = self.home / DATABASE_FILE
+        return _number(
+            lambda: SqliteDatabase.open_reader(path, OUTBOX), "SELECT coalesce(max(seq), 0) FROM outbox"
+        )
 
     def cursor(self) -> int:
         """Return the lowest cursor."""
-        query = "SELECT coalesce(min(seq), 0) FROM cursors"
-        return _number(self.home / FILE_NAME, ORDERS, query)
+        least = len(self.subscribers)
+        return self._count(f"SELECT CASE WHEN count(*) < {least} THEN 0 ELSE min(seq) END FROM cursors")
 
     def orders_in(self, *states: str) -> int:
         """Return the number of orders in *states*."""
         among = ", ".join(f"'{state}'" for state in states)
         query = f"SELECT count(*) FROM orders WHERE state IN ({among})"
-        return _number(self.home / FILE_NAME, ORDERS, query)
+        return self._count(query)
 
     def ask(self, path: str, method: str = "GET") -> Any:
         """Return what the sandbox answers."""
@@ -249,6 +281,9 @@ class Stage:
 
     # -- inside ----------------------------------------------------------------------------------
 
+    def _count(self, query: str) -> int:
+        return _number(lambda: open_for_reading(self.home, self.database or None), query)
+
     def _environment(self, points: str) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
         return {
@@ -260,6 +295,7 @@ class Stage:
             "SANDBOX_ACCOUNTS": str(self.accounts_file),
             "FAILPOINT": points,
             "MUTANT": self.options.mutant,
+            **({"DATABASE_URL": self.database} if self.database else {}),
         }
 
     def _start_sandbox(self) -> None:
@@ -291,8 +327,10 @@ class Stage:
         if not line:
             raise StageFailed("The sandbox did not start.", remedy=f"{self.folder}/sandbox.out says why.")
         if not self.base_url:
-            self.accounts_file.write_bytes(line)
             self.base_url = str(json.loads(line)["base_url"])
+            own = self.base_url.rpartition(":")[2]
+            self.proxy = Proxy(int(own))
+            self.accounts_file.write_bytes(line.replace(f":{own}".encode(), f":{self.proxy.port}".encode()))
 
 
 @contextlib.contextmanager
@@ -309,16 +347,21 @@ def stage(options: Options, keep: bool = False) -> Iterator[Stage]:
         names = ", ".join(f'"{symbol}"' for symbol in options.symbols)
         (folder / "strategies.toml").write_text(STRATEGIES.format(symbols=names))
         made.start(SANDBOX)
-        yield made
+        if options.server:
+            with databases.made(options.server) as made.database:
+                yield made
+                made.close()
+        else:
+            yield made
     finally:
         made.close()
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _number(path: Path, schema: Schema, query: str) -> int:
+def _number(reader: Callable[[], Database], query: str) -> int:
     try:
-        database = Database.open_reader(path, schema)
+        database = reader()
     except StoreError:
         return 0  # not made yet
     try:

@@ -7,17 +7,20 @@ import contextlib
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from order.control import ControlClient, control_path
+from proof import clock
 from proof.cast import store_users
 from proof.judge import Verdict, judge
+from proof.network import Weather
+from proof.operator import Operator, ask
 from proof.stage import (
     ENGINE,
     EVERYTHING,
@@ -29,7 +32,6 @@ from proof.stage import (
     Stage,
     StageFailed,
 )
-from shared.errors import TradingError
 from shared.failpoint import POINTS
 
 ENGINE_POINTS = tuple(name for name in POINTS if name.startswith(("engine", "relay")))
@@ -50,11 +52,21 @@ CHANCES = {
 
 CHANCE = 0.12
 VICTIMS = (ENGINE, SUBSCRIBER, SERVER, WATCHER, SANDBOX, EVERYTHING)
-WEIGHTS = (3, 4, 1, 1, 1, 1)
+WEIGHTS = (3, 4, 1, 1, 1, 2)
+STORMY = (Weather.BLACK_HOLE, Weather.HALF_OPEN, Weather.RESET, Weather.SLOW)
+STEPS_S = (-3600, -20, -2, 2, 20, 3600)
+"""By how much a wall clock steps."""
+
+NO_ROOM = 4096
+"""Bytes beyond which no file of a process may grow while its disk is full."""
+
 READY_S = 30.0
 PAUSE_S = 0.4
 _ONE_AT_A_TIME = threading.Lock()
 """Migrations of a store are a matter of the whole process, and several scenes may run in one."""
+
+KILL = 0.6
+"""Chance of a kill by hand where a turn has no other deed; else a crash point gets its time."""
 
 POLL_S = 0.02
 RECOVER_S = 15.0
@@ -72,6 +84,9 @@ class Plan:
         least_s: And not before so many.
         wipe_share: Of the deeds, how many let the bus forget everything.
         pause_share: Of the deeds, how many stop a process for a moment.
+        network_share: Of the deeds, how many trouble the network to the broker for a moment.
+        disk_share: Of the deeds, how many fill a process' disk for a moment.
+        clock_share: Of the deeds, how many let the wall clock step for a moment.
         points: Crash points to use; all, one after another, where empty.
         random_kills: Also kill whatever runs, at any time.
         settle_s: Wait so long for a clean verdict after the storm.
@@ -83,6 +98,9 @@ class Plan:
     least_s: float = 0.0
     wipe_share: float = 0.08
     pause_share: float = 0.05
+    network_share: float = 0.06
+    disk_share: float = 0.03
+    clock_share: float = 0.03
     points: Sequence[str] = ()
     random_kills: bool = True
     settle_s: float = 100.0
@@ -96,26 +114,37 @@ class Storm:
         self.stage = stage
         self.plan = plan
         self.dice = random.Random(seed)
-        self._turn = {ENGINE: 0, SUBSCRIBER: 0}
+        self._turn = dict.fromkeys((ENGINE, *stage.subscribers), 0)
         self._since: dict[str, float] = {}
         self._target = 0
         self.twin_let_in = False
+        self.operator = Operator({name: self._control(name) for name in stage.subscribers})
 
     def run(self) -> Verdict:
-        """Go through storm and calm; return the verdict.
+        """Go through storm and calm, once; return the verdict.
 
         Raises:
             StageFailed: It does not come to rest.
         """
+        try:
+            return self._run()
+        finally:
+            self.operator.close()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _run(self) -> Verdict:
         stage = self.stage
         with _ONE_AT_A_TIME:
-            asyncio.run(store_users(stage.home, stage.options.users, stage.options.size))
-        self._start(ENGINE, armed=False)
-        self._start(SUBSCRIBER, armed=False)
+            options = stage.options
+            asyncio.run(
+                store_users(stage.home, options.users, options.size, stage.database, options.groups)
+            )
+        self._start_all()
         self._ready()
         if self.plan.twin:
             self._twin()
-        for name in (ENGINE, SUBSCRIBER) if self.plan.points or self.plan.random_kills else ():
+        for name in self._own if self.plan.points or self.plan.random_kills else ():
             stage.stop(name)
             self._start(name)
         began = time.monotonic()
@@ -126,11 +155,18 @@ class Storm:
                 self._recover()
         return self._calm()
 
-    # -- inside ----------------------------------------------------------------------------------
-
     def _goes_on(self, since_s: float) -> bool:
         enough = sum(self.stage.kills.values()) >= self.plan.kills and since_s >= self.plan.least_s
         return not enough and since_s < self.plan.most_s
+
+    @property
+    def _own(self) -> tuple[str, ...]:
+        """What is ours and dies: the engine and the subscribers."""
+        return (ENGINE, *self.stage.subscribers)
+
+    def _start_all(self) -> None:
+        for name in self._own:
+            self._start(name, armed=False)
 
     def _start(self, name: str, *, armed: bool = True) -> None:
         points = [point for point in self.plan.points or POINTS if point in _points_of(name)]
@@ -140,20 +176,27 @@ class Storm:
             self._turn[name] += 1
             self.stage.points[name] = f"{point}:{CHANCES.get(point, CHANCE)}"
         self.stage.start(name)
-        if name == SUBSCRIBER:
+        if name != ENGINE:
+            self.operator.forget(name)
             self._since[name] = time.monotonic()
             self._target = self.stage.head()
 
     def _deed(self) -> None:
         """Do one bad thing, or wait for a crash point to do it."""
-        kind = self.dice.random()
-        if kind < self.plan.wipe_share:
-            self.stage.wipe()
-        elif kind < self.plan.wipe_share + self.plan.pause_share:
-            self._pause()
-        elif self.plan.random_kills and self.dice.random() < 0.4:
-            self.stage.kill(self.dice.choices(VICTIMS, WEIGHTS)[0])
+        plan = self.plan
+        shares = (
+            plan.wipe_share, plan.pause_share, plan.network_share, plan.disk_share, plan.clock_share
+        )  # fmt: skip
+        deeds = (
+            self.stage.wipe, self._pause, self._network, self._full_disk, self._clock, self._kill
+        )  # fmt: skip
+        self.dice.choices(deeds, (*shares, max(1 - sum(shares), 0)))[0]()
         time.sleep(self.dice.uniform(0.05, PAUSE_S))
+
+    def _kill(self) -> None:
+        if self.plan.random_kills and self.dice.random() < KILL:
+            victim = self.dice.choices(VICTIMS, WEIGHTS)[0]
+            self.stage.kill(self.dice.choice(self.stage.subscribers) if victim == SUBSCRIBER else victim)
 
     def _twin(self) -> None:
         """Start a second subscriber beside the first; it must be refused, told who holds the books."""
@@ -161,17 +204,46 @@ class Storm:
             _, said = self.stage.trading(SUBSCRIBER, "--json", "--for", "2", timeout_s=20.0)
         except subprocess.TimeoutExpired:
             said = ""
-        holder = self.stage.running[SUBSCRIBER].pid
+        holder = self.stage.running[self.stage.subscribers[0]].pid
         self.twin_let_in = f"pid {holder} " not in said
 
     def _pause(self) -> None:
-        process = self.stage.running.get(self.dice.choice((ENGINE, SUBSCRIBER)))
+        """Let a process hang: one of ours, the bus (it lags), or the broker."""
+        name = self.dice.choice((*self._own, SERVER, SANDBOX))
+        if name == SERVER:
+            pids = self.stage.server_pids()[:1]
+        else:
+            process = self.stage.running.get(name)
+            pids = [process.pid] if process is not None and process.poll() is None else []
+        for pid in pids:
+            _signal(pid, signal.SIGSTOP)
+            time.sleep(self.dice.uniform(0.2, 1.5))
+            _signal(pid, signal.SIGCONT)
+            self.stage.troubles["pause"] += 1
+
+    def _network(self) -> None:
+        assert self.stage.proxy is not None, "it stands since the sandbox does"
+        weather = self.dice.choice(STORMY)
+        self.stage.proxy.set(weather)
+        time.sleep(self.dice.uniform(0.3, 3.0))
+        self.stage.proxy.set(Weather.FINE)
+        self.stage.troubles[weather.value] += 1
+
+    def _full_disk(self) -> None:
+        process = self.stage.running.get(self.dice.choice(self._own))
         if process is None or process.poll() is not None:
             return
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(self.dice.uniform(0.2, 1.5))
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGCONT)
+            before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (NO_ROOM, resource.RLIM_INFINITY))
+            time.sleep(self.dice.uniform(0.2, 1.5))
+            self.stage.troubles["full disk"] += 1
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
+
+    def _clock(self) -> None:
+        clock.step(self.stage.home, round(self.dice.choice(STEPS_S) * self.dice.random() * 1_000_000))
+        time.sleep(self.dice.uniform(0.2, 2.0))
+        clock.step(self.stage.home, 0)
+        self.stage.troubles["clock"] += 1
 
     def _revive(self) -> None:
         """Start what has ended, and let accounts take entries again."""
@@ -182,27 +254,22 @@ class Storm:
         """Wait until the subscriber is at the head that it met and accounts take entries again."""
         end = time.monotonic() + RECOVER_S
         while time.monotonic() < end:
-            if SUBSCRIBER in self._since and self._target <= self.stage.cursor() and self._ask("accounts"):
-                self.stage.recoveries.append(time.monotonic() - self._since.pop(SUBSCRIBER))
-            if SUBSCRIBER not in self._since and self._arm():
+            self._note_recoveries()
+            if not self._since and self.operator.armed:
                 return
             self._revive()
             time.sleep(POLL_S)
 
-    def _arm(self) -> bool:
-        return any(state["armed"] for state in self._ask("arm", {"users": []}))
+    def _note_recoveries(self) -> None:
+        for name in tuple(self._since):
+            if self._target <= self.stage.cursor() and asyncio.run(ask(self._control(name), "accounts")):
+                self.stage.recoveries.append(time.monotonic() - self._since.pop(name))
 
-    def _ask(self, do: str, given: Mapping[str, object] | None = None) -> list[Any]:
-        """Return what the order side answers; nothing while it does not."""
-        client = ControlClient(control_path(self.stage.home))
-        try:
-            states = asyncio.run(client.ask(do, dict(given or {}), 15.0))
-        except (TradingError, OSError):
-            return []
-        return states if isinstance(states, list) else []
+    def _control(self, name: str) -> Path:
+        return self.stage.place(name).control
 
     def _ready(self) -> None:
-        self.stage.until(self._arm, "accounts that take entries", READY_S)
+        self.stage.until(lambda: self.operator.armed, "accounts that take entries", READY_S)
         self._since.clear()
         self.stage.until(lambda: self.stage.cursor() > 2, "first signals", READY_S)
 
@@ -213,16 +280,15 @@ class Storm:
         """
         stage = self.stage
         stage.dead()
-        for name in (ENGINE, SUBSCRIBER):
+        for name in self._own:
             stage.stop(name)
         if stage.running[SANDBOX].poll() is not None:
             stage.start(SANDBOX)
         stage.count_faults()
         stage.ask("/sandbox/faults", "DELETE")
-        self._start(ENGINE, armed=False)
-        self._start(SUBSCRIBER, armed=False)
+        self._start_all()
         try:
-            stage.until(self._arm, "accounts that take entries after the storm", READY_S)
+            stage.until(lambda: self.operator.armed, "accounts that take entries after the storm", READY_S)
             stage.until(lambda: stage.cursor() >= self._target, "the cursor at the head", READY_S)
             stage.stop(ENGINE)
             stage.until(lambda: stage.cursor() >= stage.head(), "the cursor at the last signal", READY_S)
@@ -239,7 +305,9 @@ class Storm:
             time.sleep(0.5)
 
     def _disarm(self) -> None:
-        self._ask("disarm", {"users": []})
+        self.operator.close()
+        for name in self.stage.subscribers:
+            asyncio.run(ask(self._control(name), "disarm", {"users": []}))
 
     def _judge(self) -> Verdict:
         stage = self.stage
@@ -269,6 +337,11 @@ class Storm:
 def storm(stage: Stage, plan: Plan, seed: int) -> Verdict:
     """Run *plan* on *stage*; see `Storm.run`."""
     return Storm(stage, plan, seed).run()
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _points_of(name: str) -> tuple[str, ...]:
