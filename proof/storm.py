@@ -270,8 +270,8 @@ class Storm:
 
     def _ready(self) -> None:
         self.stage.until(lambda: self.operator.armed, "accounts that take entries", READY_S)
-        self._since.clear()
         self.stage.until(lambda: self.stage.cursor() > 2, "first signals", READY_S)
+        self._since.clear()
 
     def _calm(self) -> Verdict:
         """Let everything run undisturbed until nothing is open, and look.

@@ -263,6 +263,27 @@ async def test_kept_session_of_the_day_needs_no_login(peer: Peer, tmp_path: Path
     assert peer.logins == 2, "less than half a minute to midnight is not begun with"
 
 
+async def test_login_of_another_process_serves_this_one_too(
+    peer: Peer, tmp_path: Path, vault: Vault
+) -> None:
+    busy = http(403, b"Access denied because of exceeding access rate")
+    async with Client(peer.root, tmp_path, vault=vault) as other, Client(peer.root, tmp_path, vault=vault) as one:
+
+        async def while_the_other_logs_in(writer: asyncio.StreamWriter) -> None:
+            del peer.on[LOGIN.path]
+            await other.session.tokens()
+            writer.write(busy)
+
+        peer.on[LOGIN.path] = while_the_other_logs_in
+        await one.session.open()
+        assert await one.session.tokens() == await other.session.tokens()
+        assert one.session.headers() == other.session.headers()
+        assert peer.logins == 1
+        # When that session is over, it is not taken again.
+        await one.session.renew(one.session.current)
+        assert peer.logins == 2
+
+
 async def test_logout_ends_the_session_here_and_there(peer: Peer, tmp_path: Path, vault: Vault) -> None:
     kept = tmp_path / "tokens" / "user_001.sealed"
     async with Client(peer.root, tmp_path, vault=vault) as client:
