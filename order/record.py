@@ -190,7 +190,8 @@ def pack(rows: Sequence[tuple[object, ...]]) -> list[object]:
     columns: list[object] = []
     for column in zip(*rows, strict=True):
         first = column[0]
-        columns.append((first,) if column.count(first) == count else column)
+        alike = column[-1] == first and column.count(first) == count
+        columns.append((first,) if alike else column)
     return [count, columns]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -135,15 +136,12 @@ class Database:
         self, table: str, rows: Sequence[tuple[Any, ...]], *, columns: str = "", replace: bool = False
     ) -> None:
         """Insert *rows* within the caller's transaction, many at a time; see `shared.store.port`."""
-        into = f"INSERT{' OR REPLACE' if replace else ''} INTO {table}{f' ({columns})' if columns else ''}"
-        one = f"({', '.join('?' * len(rows[0]))})"
+        one, many = _insert(table, len(rows[0]), columns, replace)
         whole = len(rows) // ROWS_AT_ONCE * ROWS_AT_ONCE
-        if whole:
-            many = f"{into} VALUES {', '.join([one] * ROWS_AT_ONCE)}"
-            for start in range(0, whole, ROWS_AT_ONCE):
-                self.connection.execute(many, tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE])))
-        if whole < len(rows):
-            self.connection.executemany(f"{into} VALUES {one}", rows[whole:])
+        for start in range(0, whole, ROWS_AT_ONCE):
+            self.connection.execute(many, tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE])))
+        for row in rows[whole:] if whole else rows:
+            self.connection.execute(one, row)
 
     def after_answer(self, *, idle: bool) -> None:
         """Fold the WAL into the file when it has grown."""
@@ -228,6 +226,14 @@ class Database:
         except RefusedBySafety:
             self.connection.close()
             raise
+
+
+@cache
+def _insert(table: str, width: int, columns: str, replace: bool) -> tuple[str, str]:
+    """Return the statements that insert one row, and `ROWS_AT_ONCE` of them."""
+    into = f"INSERT{' OR REPLACE' if replace else ''} INTO {table}{f' ({columns})' if columns else ''} VALUES"
+    row = f"({', '.join('?' * width)})"
+    return f"{into} {row}", f"{into} {', '.join([row] * ROWS_AT_ONCE)}"
 
 
 def _version(path: Path) -> str | None:
