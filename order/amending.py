@@ -8,9 +8,12 @@ import structlog
 from broker.base import Accepted, ChangeOutcome, NotSent, OrderTerms, Rejected, VenueOrder
 from order.amend import OPEN, WITHDRAWN_AT_START, Amendment, AmendState, read_back
 from order.execution import Execution
-from order.orders import Changes, Order
+from order.orders import Changes, Order, Purpose
 from order.wire import Wire
 from shared.models import AT_VENUE_STATES, DONE_STATES, OrderType
+
+MISREAD = "misread"
+"""The kind of mark that names the day on which the broker took a modify's quantity for something else."""
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +24,8 @@ class Amending(Execution):
     def ask(self, order: Order, terms: OrderTerms, *, cancel: bool, now_us: int) -> Amendment | None:
         """Ask for a cancel, or for new *terms*; None where another request is still open.
 
-        A cancel takes the place of a modify that waits for its turn, or that the broker has taken.
+        A cancel takes the place of a modify that waits for its turn, that the broker has taken, or whose
+        answer is lost: whichever of the two arrives first, the order ends.
         """
         wire = order.wire
         assert wire is not None, "only orders at a broker are asked about"
@@ -29,7 +33,7 @@ class Amending(Execution):
         if before is not None:
             if before.state is AmendState.REQUESTED and cancel and not before.cancel:
                 self._move(before, AmendState.WITHDRAWN, now_us, "a cancel takes its place")
-            elif before.state is AmendState.TAKEN and not before.cancel and cancel:
+            elif before.state in (AmendState.TAKEN, AmendState.UNKNOWN) and cancel and not before.cancel:
                 self._move(before, AmendState.LAPSED, now_us, "a cancel takes its place")
             else:
                 return None
@@ -49,6 +53,7 @@ class Amending(Execution):
             return None
         if not amendment.cancel:
             amendment.terms = order.limit_terms()  # it may have waited: what is wanted now counts
+            wire.modified = True
         amendment.sent_us = wire.changed_us = now_us
         self._move(amendment, AmendState.SENT, now_us)
         return amendment
@@ -116,18 +121,43 @@ class Amending(Execution):
             self._move(amendment, state, now_us, reason)
 
     def _resize(self, order: Order, row: VenueOrder) -> None:
-        """Take an order's total quantity from the books, whatever became of a request about it."""
+        """Take an order's total quantity from the books; one that nobody asked for ends the order.
+
+        A modify may mean another quantity at the broker than here (total or what remains), or somebody else
+        changed the order. Such an order could sell what is not held, and one more modify could be misread
+        like the one before. A cancel cannot: what is left goes out anew, a stop for what is held then.
+        """
+        wire = order.wire
         if order.state in DONE_STATES or row.quantity == order.quantity or row.quantity < order.filled:
             return
-        amendment = order.wire.amend if order.wire is not None else None
-        if amendment is None or amendment.cancel or amendment.terms.quantity != row.quantity:
-            log.error(
-                "an order has another quantity at the broker", tag=order.tag, ours=order.quantity,
-                theirs=row.quantity,
-            )  # fmt: skip
+        assert wire is not None, "only orders at a broker are in its books"
+        amendment = wire.amend
+        asked = {wire.want_quantity} | ({amendment.terms.quantity} if amendment is not None else set())
+        if row.quantity not in asked:
+            self._misread(order, wire, row)
+            if order.purpose is Purpose.EXIT and row.quantity < order.quantity:
+                return  # the rest of it stays wanted, and latched
         self._reserve(order, row.quantity - order.quantity)
         order.quantity = row.quantity
         self._note(order)
+
+    def _misread(self, order: Order, wire: Wire, row: VenueOrder) -> None:
+        if not wire.cancel:
+            log.error(
+                "an order has another quantity at the broker; it is cancelled", tag=order.tag,
+                ours=order.quantity, theirs=row.quantity,
+            )  # fmt: skip
+        wire.want_quantity = wire.want_quantity or order.quantity
+        wire.cancel = True
+        line = self.lines.get(order.user.user_no)
+        if line is None or not wire.modified or not row.filled or line.misread_day == line.day:
+            return
+        line.misread_day = line.day
+        self.changes.marks[order.user.user_no, MISREAD, ""] = (str(line.day), order.updated_us)
+        log.critical(
+            "the quantity of a modify means something else at the broker; orders that are partly filled are "
+            "cancelled and sent anew today", user=order.user.user_id, remedy="set ANGEL_ONE_MODIFY_QUANTITY",
+        )  # fmt: skip
 
     def end_request(self, order: Order) -> None:
         """See `Execution.end_request`."""

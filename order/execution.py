@@ -58,7 +58,7 @@ class Execution:
         guards: Protection of books; `guards_of` by user, `guarded` by (run, symbol), `touched` those to which
             something has happened.
         plans, bells: When a day's positions are closed; the next such moment by (run, symbol).
-        stop_becomes_exit: An exit modifies a resting stop into itself; else it cancels it first.
+        stop_becomes_exit, modify_is_total: See `order.policy.Policy`.
         amend_no: Number of the latest request about an order at a broker.
     """
 
@@ -100,7 +100,7 @@ class Execution:
         self.guards_of: dict[int, dict[BookKey, Guard]] = {}
         self.guarded: dict[tuple[str, str], dict[BookKey, Guard]] = {}
         self.touched: dict[BookKey, Guard] = {}
-        self.stop_becomes_exit = policy.stop_becomes_exit
+        self.stop_becomes_exit, self.modify_is_total = policy.stop_becomes_exit, policy.modify_is_total
         self.plans = DayPlans(calendar, policy.square_off)
         self.bells: dict[tuple[str, str], int] = {}
         self._amended: dict[int, Amendment] = {}

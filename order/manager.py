@@ -27,7 +27,7 @@ from order.lane import AccountState
 from order.lanes import Lanes
 from order.orders import Order
 from order.place import Place
-from order.policy import Policy
+from order.policy import policy_of
 from order.requests import parse_direct
 from order.review import Case, Verdict
 from order.stores import DEFAULT_GROUP
@@ -363,7 +363,7 @@ class OrderManager:
             venues=venues,
             port=self.board,
             clock=self._clock,
-            policy=Policy(self.settings.angel_one_stop_exit == "modify", self.settings.square_off),
+            policy=policy_of(self.settings),
         )
         if store.is_empty and self.place.group in (None, DEFAULT_GROUP):
             for demo in demo_users(self._demo_strategies):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.settings import Settings
+
 
 class Policy(msgspec.Struct, frozen=True):
     """Choices for all accounts of one process.
@@ -12,7 +14,20 @@ class Policy(msgspec.Struct, frozen=True):
         stop_becomes_exit: An exit modifies a resting stop into itself; else it cancels it first.
         square_off: IST `HH:MM` at which INTRADAY positions are closed, in place of the table's time, and in
             rehearsals, too; empty: the table's, and none in rehearsals.
+        modify_is_total: The quantity of a modify is the order's total at the broker. Where it is what
+            remains, an order that may fill meanwhile is cancelled and sent anew: what fills on the way of a
+            modify would come on top.
     """
 
     stop_becomes_exit: bool = True
     square_off: str = ""
+    modify_is_total: bool = True
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Return what *settings* choose."""
+    return Policy(
+        settings.angel_one_stop_exit == "modify",
+        settings.square_off,
+        settings.angel_one_modify_quantity == "total",
+    )

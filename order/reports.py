@@ -219,7 +219,11 @@ class Reports(Resolver):
                 self.fill(order, VenueFill(fresh, price, at_us, price, at_us), now_us)
         if sum(trade.quantity for trade in row.trades) < row.filled or order.state in DONE_STATES:
             return  # its last trades come with the next reading
-        if row.state is VenueState.CANCELLED:
+        if row.state is VenueState.COMPLETE and row.quantity == row.filled == order.filled:
+            order.rule = f"the broker's order was for {row.quantity}"
+            self.moved(order, Event.CANCEL, now_us)
+            self.try_exit_again(order, now_us)
+        elif row.state is VenueState.CANCELLED:
             order.rule = order.rule or row.reason or "cancelled at the broker"
             self.moved(order, Event.CANCEL, now_us)
             self.try_exit_again(order, now_us)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from broker.base import VenueFill
+from order.amending import MISREAD
 from order.lifecycle import Event
 from order.orders import CORRECTION_LEG, Order, Purpose
 from order.steps import SECOND_US, Steps
@@ -95,6 +96,8 @@ class Resolver(Steps):
         for (user_no, kind, what), value in loaded.marks.items():
             if kind == DOUBLED and "seen" not in value:
                 self.line(user_no).doubled.add(what)
+            elif kind == MISREAD:
+                self.line(user_no).misread_day = int(value)
 
     def note_account(self, user_no: int, kind: str, what: str, value: str, now_us: int) -> None:
         """Note *value* on an account."""

@@ -49,6 +49,8 @@ class Steps(Amending):
             if closing and order.purpose is Purpose.ENTRY:
                 wire.cancel = True
             cancel = self._move_on(order, wire, now_us)
+            if cancel is False and self._may_fill(order) and not self._reads_total(user_no):
+                wire.cancel = cancel = True  # shares filled on its way would come on top
             if cancel is not None:
                 asked = self.ask(order, order.limit_terms(), cancel=cancel, now_us=now_us)
                 if asked is not None:
@@ -56,6 +58,15 @@ class Steps(Amending):
         return due, working
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _reads_total(self, user_no: int) -> bool:
+        """Whether the quantity of a modify is the total at the broker: only that is the same at any time."""
+        line = self.line(user_no)
+        return self.modify_is_total and not (line.day and line.misread_day == line.day)
+
+    @staticmethod
+    def _may_fill(order: Order) -> bool:
+        return bool(order.filled or order.taken) or order.order_type is OrderType.MARKET
 
     def _move_on(self, order: Order, wire: Wire, now_us: int) -> bool | None:
         """Return True to cancel *order*, False to modify it, None to leave it."""

@@ -37,6 +37,7 @@ class Wire:
         amended_us: Wall time at which the broker refused a request: a reading comes before the next one.
         read_us: Wall time at which the latest reading that shows it was asked for.
         want_quantity: Total that it shall have; 0: what it has.
+        modified: A modify of it was sent by this process.
         chased_us: Wall time since which a stop that became an exit follows the price.
         converted: The books have shown it as a LIMIT.
         seen_quantity, seen_trigger_paise: As the books show them; 0 before the first reading.
@@ -68,6 +69,7 @@ class Wire:
     seen_quantity: int = 0
     seen_trigger_paise: int = 0
     want_quantity: int = 0
+    modified: bool = False
     chased_us: int = 0
     converted: bool = False
 
@@ -90,6 +92,7 @@ class Line:
         uncovered: Symbols and products in which the broker's position is less than ours.
         booked: Shares of others' orders that our books have as closes, by the broker's id.
         paused: Days on which strategies rest, by `strategy:symbol` numbers.
+        misread_day: The day on which the broker took the quantity of a modify for something else.
         offsets: The broker's net shares beyond ours, by symbol and product, when they were last held
             against ours with nothing in doubt.
     """
@@ -110,4 +113,5 @@ class Line:
     uncovered: set[tuple[str, str]] = field(default_factory=set)
     booked: dict[str, int] = field(default_factory=dict)
     paused: dict[str, int] = field(default_factory=dict)
+    misread_day: int = 0
     offsets: dict[tuple[str, str], int] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """One seed, one race: target, stop, exit signal and a broker that loses, refuses and comes late.
 
 The deciding core alone, without a store, so that thousands of seeds take a minute. Whatever happens, the
-position is flat at the end, and it never was short.
+position is flat at the end, and it never was short; where the broker takes the quantity of a modify for
+something else, it may be for a moment.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import random
 from decimal import Decimal
 from functools import cache
+
+import msgspec
 
 from broker.base import OrderTerms, PlaceOutcome, Rejected, VenueState
 from order.charges import Charges
@@ -37,14 +40,19 @@ LIMITS = Limits(
 
 
 class Market(Exchange):
-    """An exchange that may refuse to let a stop change its kind."""
+    """An exchange that may refuse to let a stop change its kind, or take a quantity for what remains."""
 
     converts = True
+    remaining = told = False
 
     def modify(self, order_id: str, terms: OrderTerms, chances: Chances) -> PlaceOutcome:
         """See `Exchange.modify`."""
         if not self.converts and terms.stop and terms.order_type is OrderType.LIMIT:
             return Rejected("ordertype cannot be modified")
+        order = self._find(order_id)
+        if self.remaining and order is not None:
+            sent = terms.quantity - (terms.filled if self.told else 0)
+            terms = msgspec.structs.replace(terms, quantity=sent + order.filled)
         return super().modify(order_id, terms, chances)
 
 
@@ -58,6 +66,8 @@ class Race:
         self.board = QuoteBoard(RUN)
         self.market = Market(dice)
         self.market.converts = dice.random() < 0.7
+        meaning = random.Random(f"meaning {seed}")
+        self.market.remaining, self.market.told = meaning.random() < 0.2, meaning.random() < 0.5
         self.queue: list[Order] = []
         self.signals = 0
         self.wrong: list[str] = []
@@ -82,6 +92,7 @@ class Race:
             port=self.board,
             armed={1: True},
         )
+        self.desk.modify_is_total = not (self.market.remaining and self.market.told)
         self.desk.stop_becomes_exit = dice.random() < 0.8
         trail = Decimal(dice.choice((0, 0, 1))) / 2
         terms = Terms(sizing=Sizing(SizingMethod.FIXED_QUANTITY, Decimal(10)), trail_percent=trail)
@@ -182,7 +193,7 @@ class Race:
 
     def _look(self) -> None:
         short = self.market.net().get(SYMBOL, 0)
-        if short < 0 and not self.wrong:
+        if short < 0 and not self.wrong and not self.market.remaining:
             self.wrong.append(f"short by {-short} at the exchange after {self.now_us - START_US} µs")
 
     def _judge(self) -> None:

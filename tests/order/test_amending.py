@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from broker.base import Accepted, NotSent, Rejected, Unknown, VenueState
-from tests.order.venue import amendments, book, carry_out, claim, price, report, row, send
+from broker.base import Accepted, NotSent, Rejected, Unknown, VenueState, VenueTrade
+from shared.models import Side
+from tests.order.venue import RUN, amendments, book, carry_out, claim, hold, price, report, row, send, states
 
 if TYPE_CHECKING:
     from order.amend import Amendment
@@ -130,3 +131,91 @@ def test_quantity_is_the_broker_books_whatever_was_asked(far: Room) -> None:
     assert (far.rows()[0].state, far.rows()[0].quantity, far.rows()[0].filled) == ("FILLED", 14, 14)
     assert far.audit().clean
 
+
+
+# -- a quantity that the broker takes for something else -------------------------------------------
+
+
+def leaving(room: Room) -> tuple[Order, Amendment]:
+    """Bring an exit of ten, four of them filled, to where a modify of its price is asked for."""
+    hold(room)
+    order = send(room, "SELL")
+    room.books.answer(order, Accepted("v2"))
+    show(room, order, filled=4)
+    (step,) = due(room, 2.5)
+    assert (step.cancel, step.terms.quantity) == (False, 10)
+    return order, step
+
+
+def show(room: Room, order: Order, state: VenueState = VenueState.WORKING, **more: Any) -> list[Order]:
+    entry = next(each for each in room.books.desk.line(1).orders.values() if each.side is Side.BUY)
+    shown = row(order.tag, state, **{"side": Side.SELL, "order_id": "v2", "price": order.price_paise, **more})
+    bought = row(entry.tag, VenueState.COMPLETE, filled=10)
+    return report(room, book(room.clock.now_us(), bought, shown))
+
+
+def test_modify_that_the_broker_takes_for_the_rest_is_cancelled_at_once_and_never_sells_more(
+    far: Room,
+) -> None:
+    order, step = leaving(far)
+    carry_out(far, step)
+    show(far, order, filled=4, quantity=14, price=step.terms.price_paise)
+    assert [each.exiting for each in far.books.desk.open_books(RUN)] == [10], "what may be sold is reserved"
+    (cancel,) = due(far, 1.1)
+    assert cancel.cancel
+    carry_out(far, cancel)
+    show(far, order, VenueState.CANCELLED, filled=5, quantity=14, trades=two_fills(4, 1))
+    assert far.held(run=RUN) == 5
+    (again,) = due_sends(far)
+    assert (again.quantity, again.side) == (5, Side.SELL)
+    assert far.audit().clean
+
+
+def test_broker_that_took_a_quantity_for_the_rest_gets_no_such_modify_that_day(far: Room) -> None:
+    order, step = leaving(far)
+    carry_out(far, step)
+    show(far, order, filled=4, quantity=14, price=step.terms.price_paise)
+    show(far, order, VenueState.CANCELLED, filled=4, quantity=14)
+    (again,) = due_sends(far)
+    far.open()
+    again = next(each for each in far.books.desk.line(1).orders.values() if each.key() == again.key())
+    far.books.answer(again, Accepted("v3"))
+    report(far, book(far.clock.now_us(), row(again.tag, side=Side.SELL, order_id="v3", quantity=6)))
+    assert [each.cancel for each in due(far, 2.5)] == [True]
+
+
+def test_exit_that_the_broker_made_smaller_sells_the_rest_as_well(far: Room) -> None:
+    order, step = leaving(far)
+    carry_out(far, step)
+    show(far, order, VenueState.COMPLETE, filled=6, quantity=6, trades=two_fills(4, 2))
+    assert far.held(run=RUN) == 4
+    (again,) = due_sends(far)
+    assert again.quantity == 4
+    assert far.audit().clean
+
+
+def test_exit_is_cancelled_and_sent_anew_where_a_modify_means_what_remains(far: Room) -> None:
+    far.books.desk.modify_is_total = False
+    hold(far)
+    order = send(far, "SELL")
+    far.books.answer(order, Accepted("v2"))
+    show(far, order)
+    (cancel,) = due(far, 2.5)
+    assert cancel.cancel
+    carry_out(far, cancel)
+    show(far, order, VenueState.CANCELLED, filled=3)
+    assert [each.quantity for each in due_sends(far)] == [7]
+    assert states(far)[-2:] == ["CANCELLED", "SENDING"]
+
+
+def two_fills(first: int, second: int) -> tuple[VenueTrade, ...]:
+    return tuple(VenueTrade(f"v2-{n}", part, 249_900, 0) for n, part in enumerate((first, second), 1))
+
+
+def due_sends(room: Room) -> list[Order]:
+    """Return what goes out after a while; claimed."""
+    room.later(2)
+    price(room)
+    sends = room.books.steps(1)[2]
+    assert all(room.books.claim(order) for order in sends)
+    return sends

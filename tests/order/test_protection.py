@@ -272,6 +272,21 @@ def test_quantity_of_the_stop_follows_the_fills(far: Room) -> None:
     assert stops(far) == [("ACCEPTED", 10, 0)]
 
 
+def test_stop_that_is_larger_at_the_broker_than_the_position_is_cancelled_and_put_anew(far: Room) -> None:
+    at = Far(far)
+    at.rest()
+    at.read(at.row(quantity=16))
+    (cancel,) = at.due()
+    assert cancel.cancel
+    carry_out(far, cancel)
+    at.read(at.row(VenueState.CANCELLED, quantity=16))
+    far.later(1.5)
+    price(far)
+    again = at.claim(far.books.steps(1)[2])
+    assert (again.quantity, again.tag != at.stop.tag) == (10, True)
+    assert far.audit().clean
+
+
 def test_no_accepted_stop_for_5_seconds_sells(far: Room) -> None:
     at = Far(far)
     far.books.answer(at.stop, Rejected("trigger price is out of range"))
