@@ -267,7 +267,10 @@ async def test_login_of_another_process_serves_this_one_too(
     peer: Peer, tmp_path: Path, vault: Vault
 ) -> None:
     busy = http(403, b"Access denied because of exceeding access rate")
-    async with Client(peer.root, tmp_path, vault=vault) as other, Client(peer.root, tmp_path, vault=vault) as one:
+    async with (
+        Client(peer.root, tmp_path, vault=vault) as other,
+        Client(peer.root, tmp_path, vault=vault) as one,
+    ):
 
         async def while_the_other_logs_in(writer: asyncio.StreamWriter) -> None:
             del peer.on[LOGIN.path]
