@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from order.control import control_path
+
 TRADING = [sys.executable, "-c", "from app.cli import main; main()"]
 PATIENCE_S = 40.0
 
@@ -100,6 +102,7 @@ class Rehearsal:
             threading.Event().wait(0.2)
 
     def arm(self) -> None:
+        self.until(control_path(self.home).exists, "started")
         self.until(lambda: self.trading("arm", "--yes")[0] == 0, "armed")
 
     def close(self) -> None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
 from broker.base import Accepted, BrokerAccount, OrderTerms
 from broker.registry import connection
+from order.control import ControlClient
+from order.lane import AccountState
 from order.manager import OrderManager
+from order.place import Place
+from order.reading import Reader
 from order.schema import FILE_NAME
 from shared.calendar import IST
 from shared.clock import SystemClock
@@ -64,17 +68,18 @@ def execute(rehearsal: Rehearsal, symbol: str, side: str, quantity: int) -> Orde
     return asyncio.run(ask())
 
 
-def bought(rehearsal: Rehearsal, symbol: str, quantity: int) -> None:
+def bought(rehearsal: Rehearsal, quantity: int, *symbols: str) -> None:
     """Buy, as often as it takes: at first there is no price."""
 
-    def taken() -> bool:
+    def taken(symbol: str) -> bool:
         try:
             return execute(rehearsal, symbol, "BUY", quantity).status is not OrderState.REFUSED
         except ConfigurationError:
             return False
 
-    rehearsal.until(taken, f"a price of {symbol}")
-    rehearsal.until(lambda: ours(rehearsal).get(symbol) == quantity, f"{quantity} {symbol}")
+    for symbol in symbols:
+        rehearsal.until(partial(taken, symbol), f"a price of {symbol}")
+    rehearsal.until(lambda: ours(rehearsal) == dict.fromkeys(symbols, quantity), f"{quantity} each")
 
 
 def by_hand(rehearsal: Rehearsal, symbol: str, side: Side, quantity: int, price: Decimal) -> None:
@@ -111,19 +116,21 @@ def by_hand(rehearsal: Rehearsal, symbol: str, side: Side, quantity: int, price:
 
 
 def ours(rehearsal: Rehearsal) -> dict[str, int]:
-    rows = rehearsal.rows("positions", "--user", "user_001")
-    return {row["symbol"]: row["quantity"] for row in rows if row["quantity"]}
+    """Return our net shares; read here, for a command costs each look a quarter of a second."""
+    with closing(Reader(rehearsal.home)) as reader:
+        rows = list(reader.positions(user_id="user_001"))
+    return {row.symbol: row.quantity for row in rows if row.quantity}
 
 
 def theirs(rehearsal: Rehearsal) -> dict[str, int]:
     return shares(rehearsal.ask("/sandbox/ledger")["orders"])
 
 
-def account(rehearsal: Rehearsal) -> dict[str, Any]:
-    code, said = rehearsal.trading("accounts", "--json")
-    if code:
-        return {"state": "", "others": [], "notes": []}
-    return next(each for each in map(json.loads, said.splitlines()) if each["user_id"] == "user_001")
+def account(rehearsal: Rehearsal) -> AccountState:
+    """Return how the account stands, as whoever keeps the books says."""
+    control = ControlClient(Place(rehearsal.home).control)
+    states = msgspec.convert(asyncio.run(control.ask("accounts")), list[AccountState])
+    return next(state for state in states if state.user_id == "user_001")
 
 
 def compared_us(rehearsal: Rehearsal) -> int:
@@ -146,8 +153,7 @@ def test_killed_with_open_positions_comes_back_exit_only_with_the_same_books(reh
     rehearsal.sandbox("--speed", "60", "--seed", "7")
     run = rehearsal.start("run")
     rehearsal.arm()
-    for symbol in SYMBOLS:
-        bought(rehearsal, symbol, 7)
+    bought(rehearsal, 7, *SYMBOLS)
     run.send_signal(signal.SIGKILL)
     run.wait()
     before = theirs(rehearsal)
@@ -156,7 +162,7 @@ def test_killed_with_open_positions_comes_back_exit_only_with_the_same_books(reh
     rehearsal.start("run")
     rehearsal.until(lambda: compared_us(rehearsal) > started_us, "compared")
     took_s = (compared_us(rehearsal) - started_us) / 1e6
-    assert account(rehearsal)["state"] == "EXIT_ONLY"
+    assert account(rehearsal).state == "EXIT_ONLY"
     assert ours(rehearsal) == theirs(rehearsal) == before
     assert execute(rehearsal, "TCS", "BUY", 1).message.startswith("not_armed")
     sold = execute(rehearsal, "TCS", "SELL", 7)
@@ -172,17 +178,17 @@ def test_owners_five_hundred_stay_untouched_and_a_close_by_hand_is_booked(rehear
     rehearsal.sandbox("--speed", "60", "--seed", "7", "--holding", "RELIANCE:500")
     rehearsal.start("run")
     rehearsal.arm()
-    bought(rehearsal, "RELIANCE", 1)
+    bought(rehearsal, 1, "RELIANCE")
     by_hand(rehearsal, "RELIANCE", Side.BUY, 100, paid(rehearsal, "RELIANCE"))
     rehearsal.until(lambda: theirs(rehearsal) == {"RELIANCE": 101}, "the owner has bought")
     rehearsal.until(
-        lambda: account(rehearsal)["others"] == ["RELIANCE INTRADAY: +100 by others' orders"], "it is seen"
+        lambda: account(rehearsal).others == ["RELIANCE INTRADAY: +100 by others' orders"], "it is seen"
     )
-    assert (account(rehearsal)["state"], account(rehearsal)["notes"]) == ("ARMED", [])
+    assert (account(rehearsal).state, account(rehearsal).notes) == ("ARMED", [])
     execute(rehearsal, "RELIANCE", "SELL", 1)
     rehearsal.until(lambda: not ours(rehearsal), "sold")
     rehearsal.until(lambda: theirs(rehearsal) == {"RELIANCE": 100}, "and no share of the owner's")
-    bought(rehearsal, "RELIANCE", 10)
+    bought(rehearsal, 10, "RELIANCE")
     by_hand(rehearsal, "RELIANCE", Side.SELL, 110, paid(rehearsal, "RELIANCE"))
     rehearsal.until(lambda: not ours(rehearsal), "the close by hand is booked")
     assert theirs(rehearsal) == {}
@@ -196,7 +202,7 @@ def test_brokers_square_off_is_booked_as_such(rehearsal: Rehearsal) -> None:
     rehearsal.sandbox("--speed", "60", "--seed", "7")
     rehearsal.start("run")
     rehearsal.arm()
-    bought(rehearsal, "TCS", 7)
+    bought(rehearsal, 7, "TCS")
     now = instant(rehearsal.ask("/sandbox/info")["market_time_us"]).astimezone(IST)
     rehearsal.tell("/sandbox/switches", {"square_off": f"{now:%H:%M}"})
     rehearsal.until(lambda: not theirs(rehearsal), "the broker has closed it")

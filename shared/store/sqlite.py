@@ -204,6 +204,7 @@ class Database:
                 run("INSERT INTO wal_room VALUES (zeroblob(?))", (WAL_ROOM_BYTES,))
             run("DROP TABLE wal_room")
             run("PRAGMA wal_checkpoint(RESTART)")
+            run("PRAGMA shrink_memory")  # the room's pages went through the cache
 
     def _assert_durable(self) -> None:
         mode = self.connection.execute("PRAGMA journal_mode").fetchone()

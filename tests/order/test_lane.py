@@ -38,7 +38,7 @@ def venue(room: Room) -> ScriptedVenue:
 @pytest.fixture
 async def lane(room: Room, venue: ScriptedVenue, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lane]:
     """A lane at work, a hundred times as fast as in earnest; its store lives on this thread."""
-    quick = {"READ_S": 0.02, "IDLE_READ_S": 0.02, "CHASE_S": 0.01, "STORE_PAUSE_S": 0.02, "CLOSE_S": 0.5,
+    quick = {"READ_S": 0.02, "IDLE_READ_S": 0.02, "CHASE_S": 0.01, "STORE_PAUSE_S": 0.02, "CLOSE_S": 0.1,
              "COMPARE_S": 0.02, "COMPARE_AGAIN_S": 0.02, "FIRST_COMPARE_S": 0.3}  # fmt: skip
     for name, seconds in quick.items():
         monkeypatch.setattr(f"order.lane.{name}", seconds)

@@ -15,6 +15,12 @@ from shared.store.sqlite import WAL_ROOM_BYTES, Database
 from strategy.outbox import SCHEMA as SIGNALS
 
 
+@pytest.fixture(autouse=True)
+def room_as_in_earnest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the WAL as long as outside of tests; other tests have no use for that."""
+    monkeypatch.setattr("shared.store.sqlite.WAL_ROOM_BYTES", WAL_ROOM_BYTES)
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = Database.open_writer(tmp_path / "orders.db", ORDERS, "paper")
@@ -141,6 +147,13 @@ def test_wal_has_room_at_the_start_and_a_commit_does_not_lengthen_it(database: D
     with database.transaction():
         database.set_meta("key", "x" * 50_000)
     assert wal.stat().st_size == before
+
+
+def test_wal_room_is_no_memory(database: Database) -> None:
+    connection = database.connection
+    assert isinstance(connection, apsw.Connection)
+    kept, _ = connection.status(apsw.SQLITE_DBSTATUS_CACHE_USED)
+    assert kept < WAL_ROOM_BYTES / 20
 
 
 def test_wal_room_left_by_a_killed_start_is_no_obstacle(tmp_path: Path) -> None:
