@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,20 @@ PAUSE_S = 0.1
 class Operator:
     """Asks each order side how its accounts stand, and arms those that take no entries.
 
+    Attributes:
+        recoveries: Seconds from the start of an order side, or from what disturbed it last, until it answers
+            and its cursor is at the head that it met.
+
     Args:
         controls: Control socket by subscriber.
+        cursor: Returns the lowest cursor.
     """
 
-    def __init__(self, controls: Mapping[str, Path]) -> None:
+    def __init__(self, controls: Mapping[str, Path], cursor: Callable[[], int]) -> None:
+        self.recoveries: list[float] = []
         self._controls = dict(controls)
+        self._cursor = cursor
+        self._starts: dict[str, _Start] = {}
         self._armed: set[str] = set()
         self._asked: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -32,13 +42,19 @@ class Operator:
         self._thread.start()
 
     @property
-    def armed(self) -> bool:
-        """Whether each order side had an account that takes entries when last asked."""
-        return len(self._armed) == len(self._controls)
+    def at_rest(self) -> bool:
+        """Whether each order side has recovered and has an account that takes entries."""
+        return not self._starts and len(self._armed) == len(self._controls)
 
-    def forget(self, name: str) -> None:
-        """*name* was started anew: what it said before is void."""
+    def started(self, name: str, head: int) -> None:
+        """*name* was started anew, while the last signal was number *head*."""
         self._armed.discard(name)
+        self._starts[name] = _Start(time.monotonic(), head)
+
+    def disturbed(self) -> None:
+        """Something else was killed or hindered until now: whoever has not recovered begins anew."""
+        for start in tuple(self._starts.values()):
+            start.at_s = time.monotonic()
 
     def close(self) -> None:
         """Leave."""
@@ -57,7 +73,11 @@ class Operator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _look(self, name: str) -> None:
+        start = self._starts.get(name)
         states = await ask(self._controls[name], "accounts")
+        if states and start is not None and self._cursor() >= start.head and self._starts.get(name) is start:
+            self.recoveries.append(time.monotonic() - start.at_s)
+            del self._starts[name]
         if not any(state["armed"] for state in states):
             self._armed.discard(name)
         else:
@@ -73,6 +93,12 @@ class Operator:
     async def _arm(self, key: tuple[str, str]) -> None:
         await ask(self._controls[key[0]], "arm", {"users": [key[1]]})
         self._asked.discard(key)
+
+
+@dataclass
+class _Start:
+    at_s: float
+    head: int
 
 
 async def ask(control: Path, do: str, given: Mapping[str, object] | None = None) -> list[Any]:

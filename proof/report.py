@@ -113,7 +113,7 @@ def prove(profile: str, seed: int, say: Callable[[str], None], *, keep: bool = F
     report = Report(seed, profile)
     began = time.monotonic()
     for scene in scenes.storms(profile, seed):
-        _storm(report, scene, seed, keep)
+        _storm(report, scene, keep)
         say(f"{scene.name}: {report.line()}")
     _simulate(report, scenes.SEEDS[profile])
     say(f"{report.seeds:,} simulations, {len(report.seeds_wrong)} wrong")
@@ -125,14 +125,15 @@ def prove(profile: str, seed: int, say: Callable[[str], None], *, keep: bool = F
     return report
 
 
-def _storm(report: Report, scene: Scene, seed: int, keep: bool) -> None:
+def _storm(report: Report, scene: Scene, keep: bool) -> None:
     with stage(scene.options, keep) as set_up:
-        found = Storm(set_up, scene.plan, seed).run()
+        made = Storm(set_up, scene.plan, scene.options.seed)
+        found = made.run()
     report.kills += set_up.kills
     report.wipes += set_up.wipes
     report.troubles += set_up.troubles
     report.broker_faults += set_up.faults
-    report.recoveries += set_up.recoveries
+    report.recoveries += made.operator.recoveries
     report.users = scene.options.users
     _add(report, found)
 

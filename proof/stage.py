@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.fernet import Fernet
+
 from order.place import Place
 from order.stores import open_for_reading
 from proof import databases
@@ -89,7 +91,6 @@ class Stage:
         kills: Ends by SIGKILL, by component or crash point.
         troubles: What else was done, by kind: pauses, networks, full disks, clocks.
         faults: Broker calls that went wrong, as the sandbox counts.
-        recoveries: Seconds from a start of the subscriber to its cursor at the head.
     """
 
     folder: Path
@@ -98,12 +99,12 @@ class Stage:
     troubles: Counter[str] = field(default_factory=Counter)
     wipes: int = 0
     faults: int = 0
-    recoveries: list[float] = field(default_factory=list)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     points: dict[str, str] = field(default_factory=dict)
     base_url: str = ""
     database: str = ""
     proxy: Proxy | None = None
+    secrets_key: str = field(default_factory=lambda: Fernet.generate_key().decode())
     seen_log: int = 0
 
     @property
@@ -115,6 +116,11 @@ class Stage:
     def accounts_file(self) -> Path:
         """What the sandbox printed."""
         return self.folder / "accounts.json"
+
+    @property
+    def deeds(self) -> int:
+        """How many things were done to it."""
+        return sum(self.kills.values()) + sum(self.troubles.values()) + self.wipes
 
     @property
     def subscribers(self) -> tuple[str, ...]:
@@ -295,6 +301,7 @@ class Stage:
             "SANDBOX_ACCOUNTS": str(self.accounts_file),
             "FAILPOINT": points,
             "MUTANT": self.options.mutant,
+            "SECRETS_KEY": self.secrets_key,
             **({"DATABASE_URL": self.database} if self.database else {}),
         }
 
@@ -341,22 +348,17 @@ def stage(options: Options, keep: bool = False) -> Iterator[Stage]:
         options: What is set up.
         keep: Leave the folder behind, for a look at what went wrong.
     """
-    folder = Path(tempfile.mkdtemp(prefix="proof-"))
-    made = Stage(folder, options)
-    try:
-        names = ", ".join(f'"{symbol}"' for symbol in options.symbols)
-        (folder / "strategies.toml").write_text(STRATEGIES.format(symbols=names))
-        made.start(SANDBOX)
-        if options.server:
-            with databases.made(options.server) as made.database:
-                yield made
-                made.close()
-        else:
-            yield made
-    finally:
-        made.close()
+    with contextlib.ExitStack() as stack:
+        made = Stage(Path(tempfile.mkdtemp(prefix="proof-")), options)
         if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+            stack.callback(shutil.rmtree, made.folder, ignore_errors=True)
+        if options.server:
+            made.database = stack.enter_context(databases.made(options.server))
+        stack.callback(made.close)
+        names = ", ".join(f'"{symbol}"' for symbol in options.symbols)
+        (made.folder / "strategies.toml").write_text(STRATEGIES.format(symbols=names))
+        made.start(SANDBOX)
+        yield made
 
 
 def _number(reader: Callable[[], Database], query: str) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from order.reading import Reader
 from proof import clock
 from proof.cast import store_users
 from proof.judge import Verdict, judge
@@ -115,10 +116,9 @@ class Storm:
         self.plan = plan
         self.dice = random.Random(seed)
         self._turn = dict.fromkeys((ENGINE, *stage.subscribers), 0)
-        self._since: dict[str, float] = {}
         self._target = 0
         self.twin_let_in = False
-        self.operator = Operator({name: self._control(name) for name in stage.subscribers})
+        self.operator = Operator({name: self._control(name) for name in stage.subscribers}, stage.cursor)
 
     def run(self) -> Verdict:
         """Go through storm and calm, once; return the verdict.
@@ -177,9 +177,8 @@ class Storm:
             self.stage.points[name] = f"{point}:{CHANCES.get(point, CHANCE)}"
         self.stage.start(name)
         if name != ENGINE:
-            self.operator.forget(name)
-            self._since[name] = time.monotonic()
             self._target = self.stage.head()
+            self.operator.started(name, self._target)
 
     def _deed(self) -> None:
         """Do one bad thing, or wait for a crash point to do it."""
@@ -190,7 +189,10 @@ class Storm:
         deeds = (
             self.stage.wipe, self._pause, self._network, self._full_disk, self._clock, self._kill
         )  # fmt: skip
+        done = self.stage.deeds
         self.dice.choices(deeds, (*shares, max(1 - sum(shares), 0)))[0]()
+        if self.stage.deeds > done:
+            self.operator.disturbed()
         time.sleep(self.dice.uniform(0.05, PAUSE_S))
 
     def _kill(self) -> None:
@@ -247,31 +249,28 @@ class Storm:
 
     def _revive(self) -> None:
         """Start what has ended, and let accounts take entries again."""
-        for name in self.stage.dead():
+        dead = self.stage.dead()
+        if dead:
+            self.operator.disturbed()
+        for name in dead:
             self.stage.start(name) if name == SANDBOX else self._start(name)
 
     def _recover(self) -> None:
         """Wait until the subscriber is at the head that it met and accounts take entries again."""
         end = time.monotonic() + RECOVER_S
         while time.monotonic() < end:
-            self._note_recoveries()
-            if not self._since and self.operator.armed:
+            if self.operator.at_rest:
                 return
             self._revive()
             time.sleep(POLL_S)
-
-    def _note_recoveries(self) -> None:
-        for name in tuple(self._since):
-            if self._target <= self.stage.cursor() and asyncio.run(ask(self._control(name), "accounts")):
-                self.stage.recoveries.append(time.monotonic() - self._since.pop(name))
 
     def _control(self, name: str) -> Path:
         return self.stage.place(name).control
 
     def _ready(self) -> None:
-        self.stage.until(lambda: self.operator.armed, "accounts that take entries", READY_S)
+        self.stage.until(lambda: self.operator.at_rest, "accounts that take entries", READY_S)
         self.stage.until(lambda: self.stage.cursor() > 2, "first signals", READY_S)
-        self._since.clear()
+        self.operator.recoveries.clear()  # the store was new
 
     def _calm(self) -> Verdict:
         """Let everything run undisturbed until nothing is open, and look.
@@ -288,7 +287,7 @@ class Storm:
         stage.ask("/sandbox/faults", "DELETE")
         self._start_all()
         try:
-            stage.until(lambda: self.operator.armed, "accounts that take entries after the storm", READY_S)
+            stage.until(lambda: self.operator.at_rest, "accounts that take entries after the storm", READY_S)
             stage.until(lambda: stage.cursor() >= self._target, "the cursor at the head", READY_S)
             stage.stop(ENGINE)
             stage.until(lambda: stage.cursor() >= stage.head(), "the cursor at the last signal", READY_S)
@@ -319,7 +318,9 @@ class Storm:
         orders = [json.loads(line) for line in self._listing("orders", "--all")]
         positions = [json.loads(line) for line in self._listing("positions", "--all")]
         accounts = json.loads(stage.accounts_file.read_text().splitlines()[0])["accounts"]
-        clients = {f"user_{n:03d}": each["client_code"] for n, each in enumerate(accounts, 1)}
+        with contextlib.closing(Reader(stage.home, stage.database or None)) as reader:
+            users = [user.user_id for user in reader.users()]
+        clients = {user: each["client_code"] for user, each in zip(users, accounts, strict=True)}
         found = judge(verified, stage.ask("/sandbox/ledger")["orders"], orders, positions, clients)
         if self.twin_let_in:
             found.unexplained += 1

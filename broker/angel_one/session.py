@@ -246,7 +246,7 @@ class Session:
         lost = ""
         for attempt in range(LOGIN_TRIES):
             if attempt:
-                await asyncio.sleep(PAUSE_S * random.uniform(1, 2))  # other processes may try as well
+                await asyncio.sleep(PAUSE_S * attempt * random.uniform(1, 2))  # others may try as well
             others = self._kept.load(self._code, self._transport.root, self._clock.now_us() + EARLY_US)
             if others is not None and others != self._tokens:
                 self._take(others)  # one login serves all processes of a state folder
