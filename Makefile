@@ -63,7 +63,7 @@ lock: $(UV) ## Resolve dependencies anew, write uv.lock and requirements.txt
 	@$(UV) lock --upgrade
 	@$(UV) export --frozen --no-dev --no-hashes --no-annotate --quiet --output-file requirements.txt
 
-prove: setup ## Kill, wipe and break everything, then count (some 8 minutes)
+prove: setup ## Kill, wipe and break everything, then count (some 5 minutes)
 	@$(BIN)/trading prove $(ARGS)
 
 clean: ## Remove what set-up, tests and checks made (keeps ./var, the state of runs)

@@ -401,8 +401,12 @@ def bench(
 @app.command()
 @guarded
 def prove(
-    profile: Annotated[str, typer.Option("--profile", help="short (some 8 minutes) or long.")] = "short",
+    profile: Annotated[str, typer.Option("--profile", help="short (some 5 minutes) or long.")] = "short",
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 7,
+    server: Annotated[
+        str,
+        typer.Option("--server", help="PostgreSQL server for the books: three groups in three processes."),
+    ] = "",
     as_json: Json = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the state folders for a look.")] = False,
 ) -> None:
@@ -412,7 +416,7 @@ def prove(
     """
     from app.prove import run_proof
 
-    run_proof(profile, seed, as_json=as_json, keep=keep)
+    run_proof(profile, seed, server=server, as_json=as_json, keep=keep)
 
 
 def main() -> None:

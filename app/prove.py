@@ -9,7 +9,7 @@ import typer
 from shared.errors import EXIT_FAILED
 
 
-def run_proof(profile: str, seed: int, *, as_json: bool, keep: bool) -> None:
+def run_proof(profile: str, seed: int, *, server: str, as_json: bool, keep: bool) -> None:
     """Run a proof and print it; exit 1 where anything is not as promised.
 
     Raises:
@@ -18,7 +18,7 @@ def run_proof(profile: str, seed: int, *, as_json: bool, keep: bool) -> None:
     # Development only: nothing else in the command line needs it.
     from proof.report import prove
 
-    report = prove(profile, seed, lambda line: typer.echo(line, err=True), keep=keep)
+    report = prove(profile, seed, lambda line: typer.echo(line, err=True), server=server, keep=keep)
     typer.echo(json.dumps(report.as_dict()) if as_json else report.line())
     if not as_json:
         for finding in report.findings[:20]:

@@ -19,6 +19,7 @@ class Verdict:
 
     Attributes:
         lost, duplicate, unexplained: Must be 0.
+        beyond_repair: Something was found that no waiting can mend.
         findings: One line each for whatever is not 0.
     """
 
@@ -29,6 +30,7 @@ class Verdict:
     duplicate: int = 0
     unexplained: int = 0
     pending: int = 0
+    beyond_repair: bool = False
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -85,8 +87,10 @@ def judge(
             found.unexplained += 1
             found.findings.append(f"{key[0]} {key[1]}: {at_sandbox} shares at the sandbox, {here} here")
         if at_sandbox < 0:
+            found.beyond_repair = True
             found.unexplained += 1
             found.findings.append(f"{key[0]} {key[1]}: short by {-at_sandbox}, and nobody may be short")
+    found.beyond_repair |= bool(found.lost or found.duplicate or verified["over_exit"])
     return found
 
 

@@ -20,7 +20,8 @@ from shared.failpoint import hit
 from shared.models import Quote
 from shared.store.lock import FileLock
 from strategy import relay
-from strategy.verdict import InStep, Ledger
+from strategy.verdict import InStep, Ledger, Renew, judge
+from strategy.verdict import Verdict as Finding
 
 _MAKERS: dict[str, Callable[[], None]] = {}
 
@@ -129,8 +130,9 @@ def blind_append() -> None:
         await append(self, epoch, before, rows)
         return None
 
-    def judged(sight: Sight, ledger: Ledger, **_: object) -> InStep:
-        return InStep(ledger.head)
+    def judged(sight: Sight, ledger: Ledger, *, proved: bool) -> Finding:
+        found = judge(sight, ledger, proved=proved)
+        return InStep(ledger.head) if isinstance(found, Renew) else found
 
     put(StreamWriter, "append", appended)
     put(relay, "judge", judged)

@@ -16,7 +16,10 @@ from proof.stage import StageFailed, stage
 from proof.storm import Storm
 
 AT_ONCE = 2
-"""Mutants, and seeds, are tried side by side; a mutant is a few processes that mostly wait."""
+"""Seeds that are played side by side."""
+
+MUTANTS_AT_ONCE = 4
+"""Each is a few processes that mostly wait."""
 
 
 @dataclass
@@ -101,23 +104,26 @@ class Report:
         )
 
 
-def prove(profile: str, seed: int, say: Callable[[str], None], *, keep: bool = False) -> Report:
+def prove(
+    profile: str, seed: int, say: Callable[[str], None], *, server: str = "", keep: bool = False
+) -> Report:
     """Run a whole proof.
 
     Args:
         profile: `short` or `long`.
         seed: Of everything that is drawn.
         say: Takes a line when a scene ends.
+        server: Of PostgreSQL, for books in three groups and processes; empty: SQLite, one.
         keep: Leave the folders of the storms behind.
     """
     report = Report(seed, profile)
     began = time.monotonic()
-    for scene in scenes.storms(profile, seed):
+    for scene in scenes.storms(profile, seed, server):
         _storm(report, scene, keep)
         say(f"{scene.name}: {report.line()}")
     _simulate(report, scenes.SEEDS[profile])
     say(f"{report.seeds:,} simulations, {len(report.seeds_wrong)} wrong")
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MUTANTS_AT_ONCE) as pool:
         for scene, said in pool.map(_mutant, scenes.mutants(seed)):
             report.mutants[scene.name] = said
             say(f"mutant {scene.name}: {said or 'NOT CAUGHT'}")

@@ -90,7 +90,8 @@ class Plan:
         clock_share: Of the deeds, how many let the wall clock step for a moment.
         points: Crash points to use; all, one after another, where empty.
         random_kills: Also kill whatever runs, at any time.
-        settle_s: Wait so long for a clean verdict after the storm.
+        ready_s: Wait so long for what must come: accounts that take entries, the cursor at the head.
+        settle_s: Wait so long for a clean verdict after the storm, unless there can be none.
         twin: Also start a second subscriber; it has to be refused.
     """
 
@@ -104,6 +105,7 @@ class Plan:
     clock_share: float = 0.03
     points: Sequence[str] = ()
     random_kills: bool = True
+    ready_s: float = 30.0
     settle_s: float = 100.0
     twin: bool = False
 
@@ -286,11 +288,11 @@ class Storm:
         stage.count_faults()
         stage.ask("/sandbox/faults", "DELETE")
         self._start_all()
+        wait_s = self.plan.ready_s
         try:
-            stage.until(lambda: self.operator.at_rest, "accounts that take entries after the storm", READY_S)
-            stage.until(lambda: stage.cursor() >= self._target, "the cursor at the head", READY_S)
+            stage.until(lambda: self.operator.at_rest, "accounts that take entries after the storm", wait_s)
             stage.stop(ENGINE)
-            stage.until(lambda: stage.cursor() >= stage.head(), "the cursor at the last signal", READY_S)
+            stage.until(lambda: stage.cursor() >= stage.head(), "the cursor at the last signal", wait_s)
             self._disarm()
         except StageFailed as error:
             found = self._judge()
@@ -299,7 +301,7 @@ class Storm:
         end = time.monotonic() + self.plan.settle_s
         while True:
             found = self._judge()
-            if found.clean or time.monotonic() > end:
+            if found.clean or found.beyond_repair or time.monotonic() > end:
                 return found
             time.sleep(0.5)
 
@@ -323,6 +325,7 @@ class Storm:
         clients = {user: each["client_code"] for user, each in zip(users, accounts, strict=True)}
         found = judge(verified, stage.ask("/sandbox/ledger")["orders"], orders, positions, clients)
         if self.twin_let_in:
+            found.beyond_repair = True
             found.unexplained += 1
             found.findings.append("a second order manager was let in")
         return found
