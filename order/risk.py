@@ -148,6 +148,10 @@ def check_market(market: Market, calendar: Calendar) -> Refused | None:
     age_us = quote_age_us(market.run, quote, market.now_us)
     if timed and age_us > STALE_QUOTE_US:
         return Refused("stale_quote", f"the price is {age_us / SECOND_US:.1f} s old, at most 3 s")
+    newest_us = max(quote.received_us, quote.at_us) if market.run == LIVE else quote.received_us
+    ahead_us = newest_us - market.now_us
+    if timed and ahead_us > STALE_QUOTE_US:
+        return Refused("clock", f"the price is {ahead_us / SECOND_US:.1f} s ahead of this machine's clock")
     return None
 
 

@@ -323,6 +323,23 @@ def test_old_price_is_refused_where_the_wall_counts(run: str, age_us: int, refus
 
 
 @pytest.mark.parametrize(
+    ("run", "received_us", "refused"),
+    [
+        ("live", 0, "clock"),
+        ("live", -4_000_000, "clock"),
+        ("sim", 0, "clock"),
+        ("sim", -4_000_000, None),
+        ("replay-1", 0, None),
+    ],
+)
+def test_price_from_the_future_tells_of_a_clock_that_stepped_back(
+    run: str, received_us: int, refused: str | None
+) -> None:
+    quote = Quote("RELIANCE", PRICE, AT_US, 1, AT_US + received_us)
+    assert refusal(run=run, now_us=AT_US - 3_000_001, quote=quote) == refused
+
+
+@pytest.mark.parametrize(
     ("clock", "refused"),
     [
         ("09:19", "session"),
