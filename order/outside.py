@@ -19,8 +19,9 @@ from shared.clock import ist_day
 from shared.ids import direct_id
 from shared.models import OrderState, OrderType, Product, Side
 
-BOOKED, PAUSED, RECONCILED = "booked", "paused", "reconciled"
-"""Kinds of marks: shares of others' orders in our books, symbols that rest for a day, the last comparison."""
+BOOKED, OWNED, PAUSED, RECONCILED = "booked", "owned", "paused", "reconciled"
+"""Kinds of marks: shares of others' orders in our books, and beside them; symbols that rest for a day; the
+last comparison."""
 
 CLOSES = (Kind.BY_HAND, Kind.BROKER_SQUAREOFF)
 
@@ -37,6 +38,8 @@ class Outside(Reviews):
             line = self.line(user_no)
             if kind == BOOKED:
                 line.booked[what] = int(value)
+            elif kind == OWNED:
+                line.owned[what] = int(value)
             elif kind == PAUSED:
                 line.paused[what] = int(value)
 
@@ -62,7 +65,9 @@ class Outside(Reviews):
         """
         line = self.line(user_no)
         ours = self.positions(user_no, run)
-        sight = Sight(ours, nets, line.rows, lambda row: self._is_ours(user_no, row), line.booked, held)
+        sight = Sight(
+            ours, nets, line.rows, lambda row: self._is_ours(user_no, row), line.booked, held, line.owned
+        )
         found = compare(sight)
         again = {each for each in found if each in line.findings}
         line.findings = tuple(found)
@@ -70,14 +75,19 @@ class Outside(Reviews):
             if each.kind in CLOSES and each in again:
                 self._close_outside(user_no, run, each, now_us)
         told = tuple(each if each.kind not in CLOSES or each in again else _not_yet(each) for each in found)
-        if not any(order.state in (OrderState.SENDING, OrderState.UNKNOWN) for order in line.orders.values()):
-            line.offsets = {key: nets.get(key, 0) - ours.get(key, 0) for key in {*nets, *ours}}
+        line.closing = {(e.symbol, e.product) for e in found if e.kind in CLOSES and e not in again}
+        unclear = {(each.symbol, each.product) for each in found if each.kind is not Kind.EXTERNAL}
+        doubt = any(o.state in (OrderState.SENDING, OrderState.UNKNOWN) for o in line.orders.values())
+        if not doubt and line.cover.orders_us == line.asked_us:
+            fresh = {(each.symbol, each.product) for each in found if each not in again}
+            line.cover.compared(nets, self.positions(user_no, run), unclear & fresh, now_us)
         line.nets = dict(nets)
         line.uncovered = {(each.symbol, each.product) for each in told if not each.covered}
-        foreign = sum(1 for row in line.rows if not self._is_ours(user_no, row))
+        others = [row for row in line.rows if not self._is_ours(user_no, row)]
+        self._own(user_no, unclear, others, now_us)
         clean = not line.doubled and all(each.kind is not Kind.DIFFERENCE for each in told)
         made = Reconciliation(
-            at_us=now_us, when=when, clean=clean, findings=told, orders=len(line.rows), foreign=foreign,
+            at_us=now_us, when=when, clean=clean, findings=told, orders=len(line.rows), foreign=len(others),
             cash_paise=cash_paise,
         )  # fmt: skip
         before = line.reconciled.notes if line.reconciled is not None else []
@@ -103,6 +113,18 @@ class Outside(Reviews):
         line = self.line(user_no)
         return row.tag in line.orders or row.tag in line.ended
 
+    def _own(
+        self, user_no: int, unclear: set[tuple[str, str]], others: list[VenueOrder], now_us: int
+    ) -> None:
+        """Note what others have filled beside ours: it closes nothing of ours later."""
+        line = self.line(user_no)
+        for row in others:
+            order_id = row.venue_order_id
+            shares = row.filled - line.booked.get(order_id, 0)
+            if shares > line.owned.get(order_id, 0) and (row.symbol, row.product.value) not in unclear:
+                line.owned[order_id] = shares
+                self.note_account(user_no, OWNED, order_id, str(shares), now_us)
+
     def _close_outside(self, user_no: int, run: str, finding: Finding, now_us: int) -> None:
         """Book a close from outside out of the broker's own trades, and let the strategy rest."""
         line = self.line(user_no)
@@ -122,6 +144,7 @@ class Outside(Reviews):
             log.warning("a position was closed from outside", tag=order.tag, why=order.rule, shares=shares)
         done = line.booked.get(row.venue_order_id, 0) + finding.shares - left
         line.booked[row.venue_order_id] = done
+        line.cover.booked((finding.symbol, finding.product), row.side, finding.shares - left)
         self.note_account(user_no, BOOKED, row.venue_order_id, str(done), now_us)
 
     def _books_of(self, user_no: int, run: str, finding: Finding) -> list[Book]:

@@ -242,8 +242,8 @@ class Protection(Leaving):
         if stop is not None:
             if guard.exit is not None:
                 self._take_over(guard, stop, quote, now_us)
-            elif abs(held) > book.exiting and guard.stop_paise:
-                self._fit(guard, stop)
+            elif self._to_protect(guard, stop, now_us) > 0 and guard.stop_paise:
+                self._fit(guard, stop, now_us)
             else:
                 self._drop(stop, now_us)
         elif guard.exit is not None:
@@ -252,7 +252,7 @@ class Protection(Leaving):
             log.error("over_exit", symbol=guard.instrument.symbol, shares=held)
             self.leave(book, "over_exit", quote, now_us)
         elif held and guard.stop_paise:
-            self._put_stop(guard, abs(held) - book.exiting, quote, now_us)
+            self._put_stop(guard, self._to_protect(guard, None, now_us), quote, now_us)
         elif not held and not book.entering:
             self.guarded.get((guard.run, guard.instrument.symbol), {}).pop(book.key, None)
 
@@ -293,9 +293,19 @@ class Protection(Leaving):
         log.error("a stop covers a part", symbol=guard.instrument.symbol, shares=shares, below=freeze)
         return max((freeze - 1) // guard.instrument.lot, 1) * guard.instrument.lot
 
-    def _fit(self, guard: Guard, stop: Order) -> None:
+    def _to_protect(self, guard: Guard, stop: Order | None, now_us: int) -> int:
+        """Return for how many shares a stop may rest: what is held and, by two comparisons, shown."""
+        book = guard.book
+        shares = abs(book.quantity) - book.exiting
+        key = guard.instrument.symbol, book.key[3]
+        if guard.account.user.broker in self.venues or not self.line(book.key[4]).cover.steady(key):
+            return shares
+        shown = self.cover(guard.account, book, guard.side, now_us, stop)
+        return shares if shown is None else min(shares, shown)
+
+    def _fit(self, guard: Guard, stop: Order, now_us: int) -> None:
         """Give a stop the quantity of its position and the level of its guard."""
-        total = stop.filled + self._most(guard, abs(guard.book.quantity) - guard.book.exiting)
+        total = stop.filled + self._most(guard, self._to_protect(guard, stop, now_us))
         if stop.wire is not None:
             stop.wire.want_quantity = total
         elif stop.quantity != total:
@@ -319,10 +329,10 @@ class Protection(Leaving):
         """Let a stop become the exit that waits for it."""
         if not self._open(guard, quote, now_us):
             return
-        if stop.state is OrderState.NEW:
+        if stop.state is OrderState.NEW or self._to_protect(guard, stop, now_us) <= 0:
             self._drop(stop, now_us)
             return
-        self._fit(guard, stop)
+        self._fit(guard, stop, now_us)
         if stop.taken:
             return
         passed = guard.exit is not None and guard.exit.rule.startswith("stop")

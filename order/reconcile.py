@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import msgspec
@@ -93,6 +93,8 @@ class Sight:
         is_ours: Whether a row is one of our orders.
         booked: Shares of others' orders that our books have as closes, by the broker's order id.
         held: Shares in the demat account by symbol, for DELIVERY.
+        owned: Shares of others' orders that were theirs alone in an earlier comparison, by the broker's order
+            id: they close nothing of ours later.
     """
 
     ours: Mapping[Key, int]
@@ -101,6 +103,7 @@ class Sight:
     is_ours: Callable[[VenueOrder], bool]
     booked: Mapping[str, int]
     held: Mapping[str, int]
+    owned: Mapping[str, int] = field(default_factory=dict)
 
 
 def compare(sight: Sight) -> list[Finding]:
@@ -126,13 +129,17 @@ def _of_key(sight: Sight, key: Key, rows: list[VenueOrder]) -> list[Finding]:
         text += f", {others:+} by others' orders" if others else ""
         return [Finding(Kind.DIFFERENCE, *key, theirs - ours, covered=_covers(theirs, ours), text=text)]
     lacking = 0 if _covers(theirs, ours) else abs(ours) - max(theirs if ours > 0 else -theirs, 0)
-    found = []
+    found: list[Finding] = []
     closing = Side.SELL if ours > 0 else Side.BUY
+    all_fresh = sum(_fresh(sight, row) for row in rows)
     for row in reversed(rows):
-        shares = min(lacking, abs(_open(sight, row)))
-        if row.side is not closing or not shares or held:
+        fresh = abs(_fresh(sight, row))
+        shares = 0 if held else min(lacking, fresh)
+        if all_fresh == -ours and (held or not lacking) and not found and fresh == row.filled == abs(ours):
+            shares = fresh  # of just our size: it closed ours, though there are own shares beside
+        if row.side is not closing or not shares:
             continue
-        lacking -= shares
+        lacking = max(lacking - shares, 0)
         others += shares if closing is Side.SELL else -shares
         kind = Kind.BROKER_SQUAREOFF if SQUARE_OFF.search(row.reason) else Kind.BY_HAND
         who = "the broker" if kind is Kind.BROKER_SQUAREOFF else "hand"
@@ -148,6 +155,13 @@ def _open(sight: Sight, row: VenueOrder) -> int:
     """Return a row's shares that our books do not have, signed."""
     shares = max(row.filled - sight.booked.get(row.venue_order_id, 0), 0)
     return shares if row.side is Side.BUY else -shares
+
+
+def _fresh(sight: Sight, row: VenueOrder) -> int:
+    """Return those of them that were not there in an earlier comparison, signed."""
+    opened = _open(sight, row)
+    shares = max(abs(opened) - sight.owned.get(row.venue_order_id, 0), 0)
+    return shares if opened > 0 else -shares
 
 
 def _covers(theirs: int, ours: int) -> bool:

@@ -20,13 +20,16 @@ from broker.base import (
     VenueState,
 )
 from order import chase
+from order.accounts import Account
+from order.books import Book
+from order.cover import Cover
 from order.lifecycle import Event
-from order.orders import Order, Purpose
+from order.orders import CORRECTION_LEG, Order, Purpose
 from order.resolver import FATE_UNKNOWN, Evidence, Nets, Resolver, pause_us
 from order.risk import STALE_QUOTE_US, Refused, quote_age_us
 from order.wire import Line, Wire
 from shared.clock import ist_day
-from shared.models import DONE_STATES, OrderState, OrderType, Quote
+from shared.models import DONE_STATES, EXPOSED_STATES, OrderState, OrderType, Product, Quote, Side
 
 UNCOVERED_US = 5_000_000
 """An exit of what the broker does not show is looked at again after so long."""
@@ -46,12 +49,8 @@ class Reports(Resolver):
         if wire is None or not wire.queued or order.state is not OrderState.NEW:
             return False
         quote = self.latest(order.run, order.instrument.symbol)
-        key = order.instrument.symbol, order.product.value
-        if order.purpose is Purpose.EXIT and key in self.line(order.user.user_no).uncovered:
-            # It would sell what is not there. It stays latched, and is looked at again.
-            wire.queued = False
-            wire.not_before_us = now_us + UNCOVERED_US
-            log.error("EXIT_HELD: the broker's position is less than ours", tag=order.tag, symbol=key[0])
+        if order.purpose is Purpose.EXIT and not self._covered(order, wire, now_us):
+            self.journal_moves("claim", now_us, [order.tag])
             return False
         if order.purpose is Purpose.ENTRY and not self._still_wanted(order, quote, now_us):
             self.journal_moves("claim", now_us, [order.tag])
@@ -121,6 +120,12 @@ class Reports(Resolver):
         line.asked_us, line.rows, line.foreign = book.asked_us, book.orders, 0
         if nets is not None:
             line.nets = dict(nets)
+        if whole:
+            line.cover.read(
+                book.orders,
+                lambda row: row.tag in line.orders or row.tag in line.ended,
+                *(line.booked, book.asked_us),
+            )
         for tag, found in rows.items():
             order = line.orders.get(tag)
             if order is None:
@@ -146,6 +151,80 @@ class Reports(Resolver):
         self.journal_moves("report", now_us, [user_no])
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _covered(self, order: Order, wire: Wire, now_us: int) -> bool:
+        """Bring an exit down to what the position has and the broker shows; False where that is nothing now.
+
+        What the broker's account does not show stays latched: it may be a reading between two fills, or a
+        close from outside that is booked soon.
+        """
+        if order.leg == CORRECTION_LEG:
+            return True
+        line, key = self.line(order.user.user_no), (order.instrument.symbol, order.product.value)
+        held = order.book.quantity if order.side is Side.SELL else -order.book.quantity
+        held = max(held - (order.book.exiting - order.quantity), 0)
+        if held < order.quantity:
+            shares = order.quantity
+            log.warning("an exit is larger than the position", tag=order.tag, held=held, shares=shares)
+            if not held:
+                order.rule = "nothing is left to exit"
+                self.moved(order, Event.WITHDRAW, now_us)
+                return False
+            self._shrink(order, held)
+        most = self.cover(order.account, order.book, order.side, now_us, order)
+        if most is None:
+            # Missing data holds up no exit: the book stands, but for what the last comparison lacked.
+            most = 0 if order.product is Product.DELIVERY and key in line.uncovered else order.quantity
+        if key in line.closing:
+            most = 0
+        if most >= order.quantity:
+            return True
+        log.error(
+            "EXIT_HELD: the broker's position is less than ours", tag=order.tag, symbol=key[0],
+            shares=order.quantity, shown=most,
+        )  # fmt: skip
+        if not most:
+            wire.queued = False
+            wire.not_before_us = now_us + UNCOVERED_US
+            return False
+        self.latch_part(order, order.quantity - most, Wire(not_before_us=now_us + UNCOVERED_US))
+        order.book.exiting += order.quantity - most
+        self._shrink(order, most)
+        return True
+
+    def _shrink(self, order: Order, quantity: int) -> None:
+        self._reserve(order, quantity - order.quantity)
+        order.quantity = quantity
+        self._note(order)
+
+    def cover(self, account: Account, book: Book, side: Side, now_us: int, but: Order | None) -> int | None:
+        """Return how many shares of *book* may be sold or bought back by what the broker shows.
+
+        None where no reading is young enough, and for DELIVERY, whose shares lie in the demat account, too.
+
+        Args:
+            account, book: What to leave.
+            side: Of the order that does.
+            now_us: Wall time.
+            but: That order; all others that are at the broker may fill before.
+        """
+        _, _, symbol_no, product, user_no = book.key
+        if product == Product.DELIVERY:
+            return None
+        line, books = self.line(user_no), account.open_books.values()
+        ours = sum(each.quantity for each in books if each.key[2:4] == (symbol_no, product))
+        net = line.cover.net((self._names[symbol_no], product), ours, now_us)
+        if net is None:
+            return None
+        at_work = sum(
+            each.remaining
+            for each in line.orders.values()
+            if each is not but
+            and each.state in EXPOSED_STATES
+            and each.purpose is not Purpose.ENTRY
+            and (each.book.key[2:4], each.side) == ((symbol_no, product), side)
+        )
+        return max((net if side is Side.SELL else -net) - at_work, 0)
 
     def _still_wanted(self, order: Order, quote: Quote | None, now_us: int) -> bool:
         """End an entry that has become too old or too blind to go out."""
@@ -262,7 +341,7 @@ def _open_day(line: Line, day: int) -> None:
         # Those that ended on an earlier day are not in today's books; at the start the day is not known.
         if line.day:
             line.orders = {tag: order for tag, order in line.orders.items() if order.state not in DONE_STATES}
-        line.day, line.known_ids = day, set()
+        line.day, line.known_ids, line.cover = day, set(), Cover()
 
 
 def _same(order: Order, row: VenueOrder) -> bool:

@@ -200,18 +200,27 @@ class Resolver(Steps):
         if quantity <= 0 or (order.book.quantity > 0) is (order.side is Side.BUY):
             return None
         before = order.wire or Wire()
+        again = self.latch_part(
+            order,
+            quantity,
+            Wire(
+                not_before_us=now_us + pause_us(before.failures),
+                failures=before.failures + 1,
+                absences=absences or before.absences,
+            ),
+        )
+        again.book.exiting += quantity
+        log.error("an exit is tried again", was=order.tag, now=again.tag, shares=quantity, why=order.rule)
+        return again
+
+    def latch_part(self, order: Order, quantity: int, wire: Wire) -> Order:
+        """Latch *quantity* shares of an exit as an order of its own; the caller reserves them."""
         key = (order.signal_no, order.leg, order.slice_no)
         attempts = self.line(order.user.user_no).attempts
         again = order.sibling(order.slice_no, max(attempts.get(key, 0), order.attempt) + 1, quantity)
         attempts[key] = again.attempt
-        again.wire = Wire(
-            not_before_us=now_us + pause_us(before.failures),
-            failures=before.failures + 1,
-            absences=absences or before.absences,
-        )
-        again.book.exiting += quantity
+        again.wire = wire
         self.wait(again)
-        log.error("an exit is tried again", was=order.tag, now=again.tag, shares=quantity, why=order.rule)
         return again
 
     def _shown_after_all(self, order: Order, now_us: int) -> None:
@@ -281,13 +290,12 @@ class Resolver(Steps):
         return EXIT_WITH_STOP_US if stop else EXIT_ABSENT_US
 
     def _position_moved(self, order: Order, nets: Nets | None) -> bool | None:
-        """Return whether the broker's position is not what our fills and what was foreign before make it."""
+        """Return whether the broker's position is not what our fills and others' orders make it."""
         if nets is None:
             return None
         key = order.instrument.symbol, order.product.value
         ours = self.positions(order.user.user_no, order.run).get(key, 0)
-        foreign = self.line(order.user.user_no).offsets.get(key, 0)
-        return nets.get(key, 0) - ours != foreign
+        return self.line(order.user.user_no).cover.moved(key, nets.get(key, 0), ours)
 
     def _write(self, order: Order) -> None:
         wire = order.wire

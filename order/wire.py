@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from order.cover import Cover
+
 if TYPE_CHECKING:
     from broker.base import VenueOrder
     from order.amend import Amendment
@@ -88,13 +90,14 @@ class Line:
         asked_us, rows: The latest reading of the books.
         nets: The broker's net shares by symbol and product when they were read last; None before.
         findings, reconciled: Of the latest comparison with the broker's account.
+        closing: Symbols and products of which others' orders have closed ours, by one comparison.
         told: Differences that an alarm was raised for.
         uncovered: Symbols and products in which the broker's position is less than ours.
         booked: Shares of others' orders that our books have as closes, by the broker's id.
+        owned: Shares of others' orders that were seen beside ours, by the broker's id.
         paused: Days on which strategies rest, by `strategy:symbol` numbers.
         misread_day: The day on which the broker took the quantity of a modify for something else.
-        offsets: The broker's net shares beyond ours, by symbol and product, when they were last held
-            against ours with nothing in doubt.
+        cover: What the account shows beside our books.
     """
 
     orders: dict[str, Order] = field(default_factory=dict)
@@ -109,9 +112,11 @@ class Line:
     nets: dict[tuple[str, str], int] | None = None
     findings: tuple[Finding, ...] = ()
     reconciled: Reconciliation | None = None
+    closing: set[tuple[str, str]] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     uncovered: set[tuple[str, str]] = field(default_factory=set)
     booked: dict[str, int] = field(default_factory=dict)
+    owned: dict[str, int] = field(default_factory=dict)
     paused: dict[str, int] = field(default_factory=dict)
     misread_day: int = 0
-    offsets: dict[tuple[str, str], int] = field(default_factory=dict)
+    cover: Cover = field(default_factory=Cover)

@@ -94,6 +94,14 @@ class Exchange:
             return Unknown("reset")
         return Accepted(made.order_id)
 
+    def by_hand(self, symbol: str, shares: int, now_us: int, price: int) -> None:
+        """Let the owner buy *shares* by hand; nothing where 0."""
+        if shares:
+            order_id = f"h{len(self.orders) + 1}"
+            made = Resting("", order_id, symbol, Side.BUY, shares, price, 0, now_us, VenueState.COMPLETE)
+            made.trades.append(VenueTrade(f"{order_id}-1", shares, price, now_us))
+            self.orders.append(made)
+
     def modify(self, order_id: str, terms: OrderTerms, chances: Chances) -> PlaceOutcome:
         """Change price and quantity of what still works."""
         order = self._find(order_id)

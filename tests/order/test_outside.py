@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from broker.base import Accepted, VenueOrder, VenuePosition, VenueState, VenueTrade
@@ -140,21 +141,110 @@ def test_difference_changes_nothing_and_is_told(far: Room, capsys: pytest.Captur
     assert capsys.readouterr().out.count("a difference between the broker and our books") == 1
 
 
-@pytest.mark.parametrize(("theirs", "goes"), [(4, False), (10, True), (15, True)])
-def test_exit_of_what_the_broker_does_not_have_is_held_and_stays_latched(
-    far: Room, theirs: int, goes: bool
+@pytest.mark.parametrize(("theirs", "goes"), [(0, 0), (-3, 0), (4, 4), (10, 10), (15, 10)])
+def test_exit_sells_at_most_what_the_broker_shows_and_the_rest_stays_latched(
+    far: Room, theirs: int, goes: int
 ) -> None:
     hold(far)
     compare(far, theirs)
     (order,) = far.take(far.received(far.signal("SELL", run=RUN)))
-    assert far.books.claim(order) is goes
-    if not goes:
+    assert far.books.claim(order) is bool(goes)
+    sold = by_hand(far, 1)
+    if goes:
+        assert order.quantity == goes
+        far.books.answer(order, Accepted("v2"))
+        sold = row(order.tag, VenueState.COMPLETE, filled=goes, quantity=goes, side=Side.SELL, order_id="v2")
+        compare(far, theirs - goes, sold)
+    if goes < 10:
         assert far.books.steps(1)[2] == []
-        compare(far, 10)
+        compare(far, 10 - goes, *((sold,) if goes else ()))
         far.later(6)
         price(far)
         (again,) = far.books.steps(1)[2]
         assert far.books.claim(again)
+        assert again.quantity == 10 - goes
+    assert far.audit().clean
+
+
+def test_net_that_is_too_old_holds_up_no_exit(far: Room) -> None:
+    hold(far)
+    compare(far, 4)
+    far.later(200)
+    price(far)
+    (order,) = far.take(far.received(far.signal("SELL", run=RUN)))
+    assert far.books.claim(order)
+    assert order.quantity == 10
+
+
+def test_own_shares_stay_whatever_exits_double_exits_and_hands_do(far: Room) -> None:
+    """The user holds 500 of his own; the strategy bought 10, and no more than 10 are ever sold."""
+    owner = by_hand(far, 500, Side.BUY)
+    hold(far)
+    assert compare(far, 510, owner).clean
+    (first,) = far.take(far.received(far.signal("SELL", run=RUN)))
+    assert far.take(far.received(far.signal("EXIT_LONG", run=RUN))) == [], "an exit is under way"
+    assert far.books.claim(first)
+    assert first.quantity == 10
+    far.books.answer(first, Accepted("v2"))
+    sold = row(first.tag, VenueState.COMPLETE, filled=10, side=Side.SELL, order_id="v2")
+    assert compare(far, 500, owner, sold, times=2).clean
+    assert far.take(far.received(far.signal("EXIT_LONG", run=RUN))) == [], "there is nothing left to exit"
+    assert far.books.steps(1)[2] == []
+    assert far.audit().clean
+
+
+def test_close_by_hand_beside_own_shares_is_told_by_its_size_and_leaves_them(far: Room) -> None:
+    owner = by_hand(far, 500, Side.BUY)
+    hold(far)
+    assert compare(far, 510, owner).clean
+    sold = msgspec.structs.replace(by_hand(far, 10), venue_order_id="x2")
+    compare(far, 500, owner, sold)
+    (order,) = far.take(far.received(far.signal("SELL", run=RUN)))
+    assert not far.books.claim(order), "it would sell the owner's"
+    assert compare(far, 500, owner, sold).clean
+    assert (far.held(run=RUN), states(far)[1]) == (0, "CANCELLED")
+    far.later(6)
+    price(far)
+    assert far.books.steps(1)[2] == []
+
+
+def test_owner_who_sells_some_of_his_own_closes_nothing_of_ours(far: Room) -> None:
+    owner = by_hand(far, 500, Side.BUY)
+    hold(far)
+    assert compare(far, 510, owner).clean
+    sold = msgspec.structs.replace(by_hand(far, 100), venue_order_id="x2")
+    assert compare(far, 410, owner, sold, times=3).clean
+    assert far.held(run=RUN) == 10
+
+
+def test_close_by_hand_counts_for_an_exit_as_soon_as_the_orders_show_it(far: Room) -> None:
+    hold(far)
+    assert compare(far, 10).clean
+    bought = row(next(iter(far.books.desk.line(1).orders)), VenueState.COMPLETE, filled=10)
+    report(far, book(far.clock.now_us(), bought, by_hand(far, 10)))
+    (order,) = far.take(far.received(far.signal("SELL", run=RUN)))
+    assert not far.books.claim(order), "nobody has read the net since, and yet there is nothing to sell"
+    compare(far, 0, by_hand(far, 10), times=2)
+    assert states(far)[1] == "CANCELLED"
+    assert far.held(run=RUN) == 0
+    assert far.audit().clean
+
+
+def test_own_purchase_of_before_closes_nothing_of_ours(far: Room) -> None:
+    """A short of ours beside shares that the owner bought earlier: his order is no close of it."""
+    owner = by_hand(far, 500, Side.BUY)
+    assert compare(far, 500, owner).clean
+    hold(far)
+    (first,) = far.take(far.received(far.signal("SELL", run=RUN)))
+    assert far.books.claim(first)
+    far.books.answer(first, Accepted("v2"))
+    over = row(first.tag, VenueState.COMPLETE, filled=20, quantity=20, side=Side.SELL, order_id="v2")
+    found = compare(far, 490, owner, over, times=3)
+    assert far.held(run=RUN) == -10
+    assert [each.kind for each in found.findings] == ["EXTERNAL"]
+    far.open()
+    compare(far, 490, owner, over, times=3)
+    assert far.held(run=RUN) == -10
 
 
 def test_exit_of_unknown_fate_beside_others_shares_needs_their_position_unchanged(far: Room) -> None:

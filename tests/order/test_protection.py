@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from broker.base import Accepted, Rejected, Unknown, VenueOrder, VenueState, VenueTrade
+from broker.base import Accepted, Rejected, Unknown, VenueOrder, VenuePosition, VenueState, VenueTrade
 from order.orders import Purpose
 from order.reading import Reader
 from shared.models import OrderType, Product, Quote, Side
@@ -284,6 +284,27 @@ def test_stop_that_is_larger_at_the_broker_than_the_position_is_cancelled_and_pu
     price(far)
     again = at.claim(far.books.steps(1)[2])
     assert (again.quantity, again.tag != at.stop.tag) == (10, True)
+    assert far.audit().clean
+
+
+def test_stop_rests_for_no_more_than_the_broker_shows_twice(far: Room) -> None:
+    at = Far(far)
+    at.rest()
+    held = [VenuePosition("RELIANCE", Product.INTRADAY, 4)]
+    far.books.reconcile(1, "minute", held, {}, 0)
+    at.read()
+    assert at.due() == [], "once may be a glance between two fills"
+    far.books.reconcile(1, "minute", held, {}, 0)
+    (step,) = at.due()
+    assert (step.cancel, step.terms.quantity) == (False, 4)
+    carry_out(far, step)
+    at.read(at.row(quantity=4))
+    assert at.due() == []
+    far.books.reconcile(1, "minute", [VenuePosition("RELIANCE", Product.INTRADAY, 0)], {}, 0)
+    at.read()
+    far.books.reconcile(1, "minute", [VenuePosition("RELIANCE", Product.INTRADAY, 0)], {}, 0)
+    (step,) = at.due()
+    assert step.cancel, "nothing is there to be protected"
     assert far.audit().clean
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import pytest
 
 from broker.base import VenueOrder, VenueState
 from order.reconcile import Finding, Key, Kind, Sight, compare
-from shared.models import Side
+from shared.models import Product, Side
 from tests.order.venue import row
 
 HERE = ("RELIANCE", "INTRADAY")
@@ -28,11 +29,14 @@ def look(
     key: Key = HERE,
     booked: Mapping[str, int] | None = None,
     held: Mapping[str, int] | None = None,
+    owned: Mapping[str, int] | None = None,
 ) -> list[Finding]:
     given: Sequence[VenueOrder] = (OURS, *rows)
-    return compare(
-        Sight({key: ours}, {key: theirs}, given, lambda each: each.tag == "ours", booked or {}, held or {})
+    sight = Sight(
+        *({key: ours}, {key: theirs}, given, lambda each: each.tag == "ours"),
+        *(booked or {}, held or {}, owned or {}),
     )
+    return compare(sight)
 
 
 def told(findings: list[Finding]) -> list[tuple[str, int, str]]:
@@ -56,6 +60,26 @@ def test_sale_of_others_shares_leaves_ours_alone() -> None:
 def test_sale_by_hand_that_eats_into_ours_is_a_close() -> None:
     assert told(look(10, 0, foreign(Side.SELL, 10))) == [("BY_HAND", 10, "x1")]
     assert told(look(10, 4, foreign(Side.SELL, 6))) == [("BY_HAND", 6, "x1")]
+
+
+def test_sale_of_just_our_size_beside_own_shares_is_a_close() -> None:
+    rows = (foreign(Side.BUY, 500), foreign(Side.SELL, 10, "x2"))
+    assert told(look(10, 500, *rows, owned={"x1": 500})) == [("BY_HAND", 10, "x2"), ("EXTERNAL", 500, "")]
+    assert told(look(10, 500, *rows, owned={"x1": 500, "x2": 10})) == [("EXTERNAL", 490, "")]
+    assert told(look(10, 501, foreign(Side.BUY, 500), foreign(Side.SELL, 9, "x2"), owned={"x1": 500})) == [
+        ("EXTERNAL", 491, "")
+    ]
+    delivery = [msgspec.structs.replace(each, product=Product.DELIVERY) for each in rows[1:]]
+    found = look(10, 0, *delivery, key=("RELIANCE", "DELIVERY"), held={"RELIANCE": 500})
+    assert told(found) == [("BY_HAND", 10, "x2")]
+
+
+def test_owner_who_trades_just_our_size_to_and_fro_leaves_ours_alone() -> None:
+    assert look(10, 10, foreign(Side.BUY, 10), foreign(Side.SELL, 10, "x2")) == []
+
+
+def test_order_seen_beside_ours_before_closes_nothing_later() -> None:
+    assert told(look(-10, 490, foreign(Side.BUY, 500), owned={"x1": 500})) == [("EXTERNAL", 500, "")]
 
 
 def test_purchase_by_hand_closes_a_short_position() -> None:
