@@ -40,7 +40,7 @@ run: setup ## Run the whole system; ARGS="--for 20" is passed on
 	@$(BIN)/trading run $(ARGS)
 
 test: setup ## Run the tests; ARGS="-k store" is passed on
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types imports test ## Lint, types, import rule, tests
 

@@ -12,7 +12,9 @@ from urllib.request import urlopen
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from app.cli import app
 from sandbox.faults import Fault, Kind, Target
 from sandbox.hub import Hub
 from sandbox.server import Options, serve
@@ -104,13 +106,14 @@ def test_it_ends_with_its_parent_where_asked_to(start: Start) -> None:
     (["--holding", "NOSUCH:5"], "NOSUCH"), (["--port", "70000"], "65535"),
 ])  # fmt: skip
 def test_mistake_on_the_command_line_is_told_and_nothing_is_served(
-    start: Start, arguments: list[str], words: str
+    arguments: list[str], words: str
 ) -> None:
-    process = start("--json", *(() if "--port" in arguments else ("--port", "0")), *arguments)
-    out, err = process.communicate(timeout=20)
-    assert process.returncode in (1, 2)
-    assert (out, "Traceback" in err) == ("", False)
-    assert words in err
+    port = () if "--port" in arguments else ("--port", "0")
+    result = CliRunner().invoke(app, ["sandbox", "--json", *port, *arguments])
+    assert isinstance(result.exception, SystemExit)  # an error of ours has become a message
+    assert result.exit_code in (1, 2)
+    assert (result.stdout, "Traceback" in result.stderr) == ("", False)
+    assert words in result.stderr
 
 
 def test_options_reach_the_server(start: Start, tmp_path: Path) -> None:

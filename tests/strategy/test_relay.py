@@ -114,7 +114,7 @@ class Group:
 
     async def _take_once(self) -> None:
         assert self.cursor is not None
-        match await self.reader.read(self.cursor):
+        match await self.reader.read(self.cursor, block_ms=100):
             case Entries(entries):
                 for entry in entries:
                     assert isinstance(entry.item, Signal)
