@@ -49,7 +49,7 @@ def storms(profile: str, seed: int, server: str = "") -> list[Scene]:
                 Options(
                     users=9, symbols=WIDE, faulty=0.25, seed=seed + number, server=server, groups=groups
                 ),
-                Plan(kills=10_000, most_s=200.0, wipe_share=0.16),
+                Plan(kills=10_000, most_s=200.0, wipe_share=0.2),
             )
             for number in range(10)
         ]
