@@ -6,15 +6,16 @@ import structlog
 
 from order.books import Book
 from order.day_plan import NO_ENTRY_US, DayPlan
-from order.orders import Order
 from order.protection import Protection
 from order.risk import Refused
-from shared.calendar import DAY_US, IST_OFFSET_US
+from shared.calendar import DAY_US, IST_OFFSET_US, MINUTE_US
 from shared.instruments import Instrument
-from shared.models import AT_VENUE_STATES, OrderState, Product, Quote
+from shared.models import Product, Quote
 
 SQUARE_OFF = "square-off by the clock"
 NEVER_US = 1 << 62
+ALARM_AGAIN_US = MINUTE_US
+"""What is open near the end of its day is told so often."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,8 @@ class Bells(Protection):
             self.bells[run, symbol] = NEVER_US if self.plans.never(run) else tomorrow_us
             return
         moments = (plan.exits_us, plan.alarm_us, plan.hand_over_us, plan.cancel_us)
-        self.bells[run, symbol] = next((each for each in moments if at_us < each), tomorrow_us)
+        again_us = at_us + ALARM_AGAIN_US if plan.alarm_us <= at_us < plan.close_us else tomorrow_us
+        self.bells[run, symbol] = min([again_us, *(each for each in moments if at_us < each)])
         if plan.exits_us <= at_us < plan.close_us:
             for book in self._intraday(run, symbol):
                 self._close(book, plan, at_us, quote, now_us)
@@ -79,16 +81,8 @@ class Bells(Protection):
         user, symbol = self.users[book.key[4]].user_id, self._names[book.key[2]]
         told = {"user": user, "symbol": symbol, "shares": book.quantity}
         if at_us >= plan.cancel_us:
-            log.critical("what rests is cancelled: the session ends", **told)
-            for order in self._resting(book):
-                if order.wire is not None:
-                    order.wire.cancel = True
+            log.critical("what rests is cancelled: the session ends", **told)  # by the steps of each order
         elif at_us >= plan.hand_over_us:
             log.critical("a position is left to the human: close it by hand", **told)
         elif at_us >= plan.alarm_us:
             log.critical("a position is not closed yet", **told)
-
-    def _resting(self, book: Book) -> list[Order]:
-        at_work = self.at_work.get((self._names[book.key[0]], self._names[book.key[2]]), {})
-        states = (*AT_VENUE_STATES, OrderState.SENDING, OrderState.UNKNOWN)
-        return [o for o in at_work.values() if o.book is book and o.state in states]

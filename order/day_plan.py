@@ -93,6 +93,14 @@ class DayPlans:
             self._plans[key] = self._make(*key, always=is_rehearsal(run))
         return self._plans[key]
 
+    def over(self, run: str, at_us: int, instrument: Instrument) -> bool:
+        """Whether INTRADAY orders may neither rest nor be sent any more on the day of *at_us*.
+
+        What is not closed by then is the human's, and the broker's: a limit would carry into the auction.
+        """
+        plan = self.plan(run, at_us, instrument)
+        return plan is not None and at_us >= plan.cancel_us
+
     def never(self, run: str) -> bool:
         """Whether nothing is ever closed by the clock in a market."""
         return run == "manual" or (is_rehearsal(run) and not self.told)

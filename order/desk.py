@@ -18,7 +18,7 @@ from order.guards import bar_start_us, plan_of
 from order.lifecycle import Event
 from order.orders import DIRECT_ENGINE, MANUAL, Order, Purpose
 from order.requests import DirectRequest
-from order.risk import Entry, Market, Refused, check_entry, check_market, check_signal, exit_open
+from order.risk import Entry, Market, Refused, check_entry, check_market, check_signal
 from order.users import Terms, User, shares
 from order.wish import is_short, read
 from shared.clock import ist_day
@@ -66,7 +66,7 @@ class _Case:
     Attributes:
         refused: What forbids entries to everybody, or None.
         valid_until_us: Wall time after which an entry is too late.
-        exits_open: An exit can be sent now.
+        exits_open, intraday_open: An exit can be sent now, of DELIVERY and of INTRADAY.
         protected: It carries a stop or a target.
     """
 
@@ -76,6 +76,7 @@ class _Case:
     refused: Refused | None
     valid_until_us: int
     exits_open: bool
+    intraday_open: bool
     protected: bool
 
 
@@ -118,7 +119,8 @@ class Desk(Bells):
             market,
             check_signal(market, self.calendar) if instrument else Refused("unknown_symbol", signal.symbol),
             microseconds(signal.valid_until),
-            self._exits_open(market),
+            self._exits_open(market, Product.DELIVERY),
+            self._exits_open(market, Product.INTRADAY),
             signal.stop is not None or signal.target is not None,
         )
         for account, book, terms in seats:
@@ -197,7 +199,7 @@ class Desk(Bells):
             refused = check_market(market, self.calendar) or self._check(market, account, order, MANUAL)
         if refused is not None:
             self.refuse(order, refused, now_us)
-        elif purpose is Purpose.ENTRY or exit_open(run, at_us, False, instrument, self.calendar):
+        elif purpose is Purpose.ENTRY or self.sends_open(run, at_us, instrument, request.product):
             (self.send if purpose is Purpose.ENTRY else self.send_exit)(order, quote, now_us)
         else:
             self._latch(order)
@@ -265,9 +267,9 @@ class Desk(Bells):
                 seats.append((self.account(user, market_no), book, terms))
         return seats
 
-    def _exits_open(self, market: Market) -> bool:
+    def _exits_open(self, market: Market, product: Product) -> bool:
         at_us = market.now_us if market.run == "live" else market.at_us
-        return exit_open(market.run, at_us, market.daily, market.instrument, self.calendar)
+        return self.sends_open(market.run, at_us, market.instrument, product, daily=market.daily)
 
     def _decide(self, case: _Case, account: Account, book: Book, terms: Terms) -> None:
         wish = read(case.signal, book, terms)
@@ -341,7 +343,7 @@ class Desk(Bells):
             return
         order = self._order(case, account, book, terms, _EXIT, side, 0)
         order.quantity = open_quantity
-        if case.exits_open:
+        if case.intraday_open if terms.product is Product.INTRADAY else case.exits_open:
             self.send_exit(order, case.market.quote, case.market.now_us)
         else:
             self._latch(order)

@@ -6,7 +6,6 @@ import msgspec
 
 from order.books import Book
 from order.orders import OWN_ENGINE, Order, Purpose
-from order.risk import exit_open
 from order.waiting import Waiting
 from shared.ids import direct_id
 from shared.models import OrderType, Product, Quote, Side, Target
@@ -41,7 +40,7 @@ class Leaving(Waiting):
         run, symbol = order.run, order.instrument.symbol
         price = self._own_quote(order, quote or self.latest(run, symbol))
         at_us = now_us if run == "live" else price.at_us
-        if run.startswith("replay") or exit_open(run, at_us, False, order.instrument, self.calendar):
+        if run.startswith("replay") or self.sends_open(run, at_us, order.instrument, order.product):
             self.send_exit(order, price, now_us)
         else:
             self._latch(order)

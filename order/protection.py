@@ -18,7 +18,7 @@ from order.guards import STOP_LEG, Guard, Plan, book_key
 from order.leaving import Leaving
 from order.lifecycle import Event
 from order.orders import Order, Purpose, Taken
-from order.risk import Refused, exit_open
+from order.risk import Refused
 from order.slippage import slippage_bps
 from shared.models import AT_VENUE_STATES, DONE_STATES, OrderState, OrderType, Product, Quote, Side, rupees
 
@@ -260,7 +260,7 @@ class Protection(Leaving):
         if guard.run.startswith("replay"):
             return True  # where the data has a price, there is a market
         at_us = now_us if guard.run == "live" or quote is None else quote.at_us
-        return exit_open(guard.run, at_us, False, guard.instrument, self.calendar)
+        return self.sends_open(guard.run, at_us, guard.instrument, Product(guard.book.key[3]))
 
     def _put_stop(self, guard: Guard, shares: int, quote: Quote | None, now_us: int) -> None:
         if shares <= 0 or now_us < guard.not_before_us or not self._open(guard, quote, now_us):

@@ -49,7 +49,10 @@ class Reports(Resolver):
         if wire is None or not wire.queued or order.state is not OrderState.NEW:
             return False
         quote = self.latest(order.run, order.instrument.symbol)
-        if order.purpose is Purpose.EXIT and not self._covered(order, wire, now_us):
+        reaches = self._reaches_open_market(order, now_us)
+        if not reaches or (order.purpose is Purpose.EXIT and not self._covered(order, wire, now_us)):
+            if not reaches:
+                self._too_late(order, wire, now_us)
             self.journal_moves("claim", now_us, [order.tag])
             return False
         if order.purpose is Purpose.ENTRY and not self._still_wanted(order, quote, now_us):
@@ -151,6 +154,17 @@ class Reports(Resolver):
         self.journal_moves("report", now_us, [user_no])
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _too_late(self, order: Order, wire: Wire, now_us: int) -> None:
+        """Send nothing into a closed market: an exit stays latched, everything else is over."""
+        if order.purpose is Purpose.ENTRY:
+            self.refuse(order, Refused("session", "the market had closed when its turn came"), now_us)
+        elif order.purpose is Purpose.STOP:
+            order.rule = "the market had closed when its turn came"
+            self.moved(order, Event.WITHDRAW, now_us)
+        else:
+            wire.queued = False
+            log.error("EXIT_HELD: the market is closed", tag=order.tag, symbol=order.instrument.symbol)
 
     def _covered(self, order: Order, wire: Wire, now_us: int) -> bool:
         """Bring an exit down to what the position has and the broker shows; False where that is nothing now.

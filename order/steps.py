@@ -9,11 +9,15 @@ from order import chase
 from order.amend import Amendment
 from order.amending import Amending
 from order.orders import Order, Purpose
+from order.risk import exit_open
 from order.wire import Line, Wire
-from shared.models import DONE_STATES, OrderState, OrderType, Quote, Side
+from shared.instruments import Instrument
+from shared.models import DONE_STATES, OrderState, OrderType, Product, Quote, Side
 
 SECOND_US = 1_000_000
 CHANGE_PAUSE_US = SECOND_US
+LATE_US, EARLY_US = 2 * SECOND_US, SECOND_US
+"""What is sent so shortly before a close or after an open may reach a market that is closed."""
 
 _AT_VENUE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
 
@@ -48,6 +52,11 @@ class Steps(Amending):
                 continue
             if closing and order.purpose is Purpose.ENTRY:
                 wire.cancel = True
+            at_us = self.market_us(order.run, order.instrument, now_us)
+            if not self.sends_open(order.run, at_us, order.instrument, order.product):
+                wire.cancel = wire.cancel or self._day_over(order.run, at_us, order.instrument, order.product)
+                if not wire.cancel:
+                    continue  # where nothing trades, a new price helps nobody
             cancel = self._move_on(order, wire, now_us)
             if cancel is False and self._may_fill(order) and not self._reads_total(user_no):
                 wire.cancel = cancel = True  # shares filled on its way would come on top
@@ -57,7 +66,40 @@ class Steps(Amending):
                     due.append(asked)
         return due, working
 
+    def market_us(self, run: str, instrument: Instrument, now_us: int) -> int:
+        """Return the market time of now: the wall's where it is live or no price has come."""
+        quote = None if run == "live" else self.latest(run, instrument.symbol)
+        return now_us if quote is None else quote.at_us
+
+    def sends_open(
+        self, run: str, at_us: int, instrument: Instrument, product: Product, *, daily: bool = False
+    ) -> bool:
+        """Whether an exit or a stop may be sent at market time *at_us*, by session and by the day's plan.
+
+        Args:
+            run: The market.
+            at_us: Market time.
+            instrument: What of.
+            product: INTRADAY ends before its market does.
+            daily: The price is that of a day's bar.
+        """
+        if not exit_open(run, at_us, daily, instrument, self.calendar):
+            return False
+        return daily or not self._day_over(run, at_us, instrument, product)
+
     # -- inside ----------------------------------------------------------------------------------
+
+    def _day_over(self, run: str, at_us: int, instrument: Instrument, product: Product) -> bool:
+        if product is not Product.INTRADAY or run.startswith("replay"):
+            return False
+        return self.plans.over(run, at_us, instrument)
+
+    def _reaches_open_market(self, order: Order, now_us: int) -> bool:
+        """Whether what is sent now meets an open market: the broker keeps a late order for the next day."""
+        run, instrument = order.run, order.instrument
+        at_us = self.market_us(run, instrument, now_us)
+        moments = (at_us - EARLY_US, at_us + LATE_US) if run == "live" else (at_us,)
+        return all(self.sends_open(run, each, instrument, order.product) for each in moments)
 
     def _reads_total(self, user_no: int) -> bool:
         """Whether the quantity of a modify is the total at the broker: only that is the same at any time."""

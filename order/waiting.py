@@ -8,7 +8,7 @@ from order.deliveries import BTST
 from order.lifecycle import Event
 from order.orders import Order, Purpose
 from order.outside import Outside
-from order.risk import Market, Refused, check_signal, exit_open
+from order.risk import Market, Refused, check_signal
 from order.users import Terms
 from shared.clock import ist_day
 from shared.models import OrderState, Product, Quote
@@ -68,7 +68,7 @@ class Waiting(Outside):
             at_us = now_us if order.run == "live" else quote.at_us
             if order.quantity and self.deliveries.held_back(order, at_us, latched=True):
                 return
-            if exit_open(order.run, at_us, daily, order.instrument, self.calendar):
+            if self.sends_open(order.run, at_us, order.instrument, order.product):
                 self._send_exit(order, quote, now_us)
             return
         if order.purpose is not Purpose.ENTRY:

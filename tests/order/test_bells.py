@@ -5,19 +5,21 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from broker.base import Accepted, VenueState
+from broker.base import Accepted, Unknown, VenueOrder, VenueState
 from order.bells import SQUARE_OFF
 from order.day_plan import DayPlans
-from shared.calendar import Calendar
-from shared.models import Product
+from shared.calendar import Calendar, at_ist, day_of
+from shared.models import Product, Side
 from tests.order.venue import RUN as FAR_RUN
-from tests.order.venue import book, price, report, row, send
+from tests.order.venue import book, carry_out, price, report, row, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from order.orders import Order
     from tests.order.conftest import Room
 
 
@@ -103,3 +105,142 @@ def test_rehearsal_that_is_about_to_be_closed_takes_no_entry(far: Room) -> None:
     far.books.desk.plans = DayPlans(Calendar.load(), "10:10")
     far.take(far.received(far.signal("BUY", run=FAR_RUN)))
     assert far.rows()[0].rule.startswith("session")
+
+
+# -- live: nothing meets a market that is closed -------------------------------------------------------
+
+
+class Live:
+    """Ten shares at a broker, in the live market, on the wall's clock."""
+
+    def __init__(self, room: Room, product: Product = Product.INTRADAY) -> None:
+        self.room = room
+        room.board.run = "live"
+        if product is not Product.INTRADAY:
+            room.user(broker="wire", product=product)
+        price(room)
+        (self.entry,) = room.take(room.received(room.signal("BUY", run="live")))
+        assert room.books.claim(self.entry)
+        room.books.answer(self.entry, Accepted("v1"))
+        self.read()
+
+    def at(self, clock: str, seconds: float = 0) -> list[Order]:
+        """Let the day come to a time; return what goes out then."""
+        here_us = at_ist(day_of(self.room.at_us), clock) + round(seconds * 1e6)
+        self.room.later((here_us - self.room.at_us) / 1e6)
+        price(self.room)
+        self.due, _, sends = self.room.books.steps(1)
+        return sends
+
+    def read(self, *rows: VenueOrder) -> list[Order]:
+        shown = [msgspec.structs.replace(each, product=self.entry.product) for each in rows]
+        bought = row(self.entry.tag, VenueState.COMPLETE, filled=10)
+        bought = msgspec.structs.replace(bought, product=self.entry.product)
+        rows = tuple({each.tag: each for each in (bought, *shown)}.values())
+        return report(self.room, book(self.room.clock.now_us(), *rows))
+
+    def rests(self, clock: str) -> Order:
+        """Let the exit of that time rest at the broker."""
+        (order,) = self.at(clock)
+        assert self.room.books.claim(order)
+        self.room.books.answer(order, Accepted("v2"))
+        self.read(row(order.tag, side=Side.SELL, order_id="v2"))
+        return order
+
+
+def test_exit_that_is_cancelled_at_the_end_is_not_sent_again_before_the_next_session(far: Room) -> None:
+    live = Live(far)
+    order = live.rests("15:00")
+    live.at("15:24", 59)
+    assert not any(each.cancel for each in live.due)
+    live.read(row(order.tag, side=Side.SELL, order_id="v2"))
+    assert live.at("15:25") == []
+    (cancel,) = live.due
+    assert cancel.cancel
+    carry_out(far, cancel)
+    assert live.read(row(order.tag, VenueState.CANCELLED, side=Side.SELL, order_id="v2")) == []
+    for clock in ("15:26", "15:29", "15:31", "18:00", "23:00"):
+        assert live.at(clock) == [], clock
+    assert [each.state for each in far.rows() if each.purpose == "EXIT"] == ["CANCELLED", "NEW"]
+    far.later(86_400)
+    assert live.at("09:14") == []
+    (again,) = live.at("09:15", 2)
+    assert far.books.claim(again)
+    assert far.audit().clean
+
+
+def test_position_that_stays_open_is_told_each_minute_until_the_close(
+    far: Room, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = Live(far)
+    live.rests("15:00")
+    capsys.readouterr()
+    told = {}
+    for clock, words in (
+        ("15:10", "not closed yet"), ("15:11", "not closed yet"), ("15:20", "left to the human"),
+        ("15:21", "left to the human"), ("15:25", "the session ends"), ("15:29", "the session ends"),
+    ):  # fmt: skip
+        live.at(clock)
+        told[clock] = capsys.readouterr().out.count(words)
+    assert set(told.values()) == {1}, told
+    live.at("15:31")
+    assert "session ends" not in capsys.readouterr().out
+
+
+def test_order_that_shows_after_the_end_is_cancelled(far: Room) -> None:
+    live = Live(far)
+    (order,) = live.at("15:00")
+    assert far.books.claim(order)
+    far.books.answer(order, Unknown("time-out"))
+    live.at("15:25", 1)
+    assert live.due == [], "nobody knows it yet"
+    live.read(row(order.tag, side=Side.SELL, order_id="v2"))
+    live.at("15:25", 3)
+    assert [each.cancel for each in live.due] == [True]
+
+
+@pytest.mark.parametrize(
+    ("clock", "seconds", "goes"),
+    [
+        ("09:15", 0, False),
+        ("09:15", 1, True),
+        ("15:29", 57.9, True),
+        ("15:29", 58.1, False),
+        ("15:30", 0, False),
+    ],
+)
+def test_claim_meets_the_exchanges_phase_whatever_was_open_when_it_was_queued(
+    far: Room, clock: str, seconds: float, goes: bool
+) -> None:
+    live = Live(far, Product.DELIVERY)
+    far.user(broker="wire", product=Product.DELIVERY, allow_btst=True)
+    (order,) = far.take(far.received(far.signal("SELL", run="live")))
+    far.later(86_400)
+    live.at(clock, seconds)
+    assert far.books.claim(order) is goes
+    assert order.state == ("SENDING" if goes else "NEW")
+
+
+def test_entry_whose_turn_comes_after_the_close_is_refused(far: Room) -> None:
+    live = Live(far)
+    (order,) = far.take(far.received(far.signal("BUY", "TCS", run="live", valid_s=86_400)))
+    live.at("15:30", 1)
+    assert not far.books.claim(order)
+    assert far.rows()[-1].rule.startswith("session: the market had closed")
+
+
+def test_nothing_is_modified_while_the_market_is_closed(far: Room) -> None:
+    live = Live(far, Product.DELIVERY)
+    far.user(broker="wire", product=Product.DELIVERY, allow_btst=True)
+    live.at("15:29", 50)
+    (order,) = far.take(far.received(far.signal("SELL", run="live")))
+    assert far.books.claim(order)
+    far.books.answer(order, Accepted("v2"))
+    live.read(row(order.tag, side=Side.SELL, order_id="v2", price=order.price_paise))
+    live.at("15:29", 53)
+    assert len(live.due) == 1, "it is followed as long as there is a market"
+    carry_out(far, live.due[0])
+    live.read(row(order.tag, side=Side.SELL, order_id="v2", price=live.due[0].terms.price_paise))
+    for clock in ("15:30", "15:40", "20:00"):
+        live.at(clock)
+        assert live.due == [], clock
