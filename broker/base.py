@@ -7,7 +7,7 @@ wire: the claim is committed first, then ONE request goes out, and a lost answer
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -209,11 +209,16 @@ class VenueBook(msgspec.Struct, frozen=True, gc=False):
 
 
 class VenuePosition(msgspec.Struct, frozen=True, gc=False):
-    """Net shares of one instrument and product at the venue; negative is short."""
+    """Net shares of one instrument and product at the venue; negative is short.
+
+    Attributes:
+        price_paise: Last traded; 0 where it is not told.
+    """
 
     symbol: str
     product: Product
     quantity: int
+    price_paise: int = 0
 
 
 class RuleState(StrEnum):
@@ -309,6 +314,14 @@ class RemoteVenue(Protocol):
 
     async def positions(self) -> list[VenuePosition]:
         """Return the day's net positions.
+
+        Raises:
+            VenueUnavailable: No answer, or none that can be believed.
+        """
+        ...
+
+    async def prices(self, symbols: Sequence[str]) -> list[Quote]:
+        """Return the prices of now of those *symbols* that can be had, with touch and circuit limits.
 
         Raises:
             VenueUnavailable: No answer, or none that can be believed.

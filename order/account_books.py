@@ -14,6 +14,7 @@ from order.reconcile import Reconciliation
 from order.record import Recorder
 from order.review import Case, Verdict
 from shared.clock import Clock
+from shared.models import Quote
 from shared.quotes import Quotes
 
 
@@ -105,6 +106,13 @@ class AccountBooks:
         self._commit(
             lambda desk: desk.answer_amendment(user_no, tag, number, outcome, now_us),
             *("answer_amendment", now_us, user_no, tag, number, said),
+        )
+
+    def account_prices(self, user_no: int, quotes: list[Quote]) -> None:
+        """Take prices that an account's own connection told, for exits that have no fresh one."""
+        now_us = self._clock.now_us()
+        self._commit(
+            lambda desk: desk.account_prices(user_no, quotes), "account_prices", now_us, user_no, quotes
         )
 
     def reconcile(

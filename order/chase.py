@@ -14,6 +14,9 @@ ENTRY_ENDS_S = 10.0
 EXIT_BPS = ((0.0, 10), (2.0, 30), (4.0, 50))
 EXIT_ANCHOR_S = 3.0
 EXIT_MOST_BPS = 300
+FRESH_S = 4.0
+"""An exit follows no price that is older: the chase of a dead one ends nowhere."""
+
 STUCK_S, STUCK_AGAIN_S = 30.0, 10.0
 _WHOLE = 10_000
 
@@ -58,6 +61,11 @@ def exit_price(
     if side is Side.SELL:
         return max(price, most, lower)
     return min(price, most, upper) if upper else min(price, most)
+
+
+def onward(side: Side, anchor_paise: int, tick_paise: int) -> int:
+    """Return the anchor after one that no fresh price has come for: an exit goes on in the dark, too."""
+    return _away(side, anchor_paise, EXIT_BPS[-1][1], tick_paise)
 
 
 def _step(steps: tuple[tuple[float, int], ...], elapsed_s: float) -> int:

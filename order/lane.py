@@ -18,6 +18,7 @@ from broker.base import ChangeOutcome, NotSent, PlaceOutcome, RemoteVenue, Slot,
 from order.amend import Amendment
 from order.bookkeeper import Bookkeeper
 from order.orders import Order, Purpose
+from order.price_watch import PriceWatch
 from order.reconcile import Reconciliation
 from shared.errors import (
     ConfigurationError,
@@ -120,6 +121,7 @@ class Lane:
         self._calls: set[asyncio.Task[None]] = set()
         self._working = 1  # until the first reading says otherwise
         self._reading = asyncio.Lock()
+        self._prices = PriceWatch(user_no, venue, thread, books, self._say)
 
     def start(self) -> None:
         """Begin to work."""
@@ -353,6 +355,8 @@ class Lane:
                 await self._take_steps(closing=False)
             except (StoreError, LockHeld) as error:
                 self._say(error.what)
+            if self._prices.due:
+                self._call(self._prices.look())
 
     async def _take_steps(self, *, closing: bool) -> None:
         steps, self._working, sends = await self._thread.run(

@@ -58,14 +58,18 @@ class Reports(Resolver):
         if order.purpose is Purpose.ENTRY and not self._still_wanted(order, quote, now_us):
             self.journal_moves("claim", now_us, [order.tag])
             return False
+        if order.purpose is not Purpose.ENTRY:
+            quote, fresh = self.exit_price_now(order, now_us)
+            wire.blind = not fresh
         arrival = chase.touch(order.side, quote) if quote is not None else order.price_paise
         wire.queued = wire.cancel = False
         wire.limit_paise = 0
         wire.sent_us = wire.anchored_us = wire.changed_us = now_us
         wire.lost_us = wire.settled_us = 0
+        wire.stuck_us = wire.stuck_us or now_us
         wire.arrival_paise = wire.anchor_paise = arrival
         if order.order_type is OrderType.MARKET:
-            wire.limit_paise = self._limit(order, wire, quote, 0.0) or arrival
+            wire.limit_paise = self._limit(order, wire, quote, 0.0, now_us) or arrival
         else:
             wire.limit_paise = order.price_paise
         wire.first_paise = wire.limit_paise

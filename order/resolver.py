@@ -207,6 +207,7 @@ class Resolver(Steps):
                 not_before_us=now_us + pause_us(before.failures),
                 failures=before.failures + 1,
                 absences=absences or before.absences,
+                stuck_us=before.stuck_us,
             ),
         )
         again.book.exiting += quantity

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import structlog
 
 from broker.base import OrderTerms
@@ -9,13 +11,14 @@ from order import chase
 from order.amend import Amendment
 from order.amending import Amending
 from order.orders import Order, Purpose
-from order.risk import exit_open
+from order.risk import exit_open, quote_age_us
 from order.wire import Line, Wire
 from shared.instruments import Instrument
 from shared.models import DONE_STATES, OrderState, OrderType, Product, Quote, Side
 
 SECOND_US = 1_000_000
 CHANGE_PAUSE_US = SECOND_US
+NEVER_US = 1 << 62
 LATE_US, EARLY_US = 2 * SECOND_US, SECOND_US
 """What is sent so shortly before a close or after an open may reach a market that is closed."""
 
@@ -40,8 +43,9 @@ class Steps(Amending):
             closing: We are about to end: entries shall not be left alone at the exchange.
         """
         due: list[Amendment] = []
-        working = 0
-        for order in self.line(user_no).orders.values():
+        working, line = 0, self.line(user_no)
+        line.blind = set()
+        for order in line.orders.values():
             wire = order.wire
             if wire is None or order.state in DONE_STATES or order.state is OrderState.NEW:
                 continue
@@ -87,7 +91,32 @@ class Steps(Amending):
             return False
         return daily or not self._day_over(run, at_us, instrument, product)
 
+    def account_prices(self, user_no: int, quotes: Iterable[Quote]) -> None:
+        """Take prices that an account's own connection told."""
+        self.line(user_no).prices.update({quote.symbol: quote for quote in quotes})
+
+    def exit_price_now(self, order: Order, now_us: int) -> tuple[Quote | None, bool]:
+        """Return the newest price for an exit, the feed's or the account's own, and whether it is fresh."""
+        symbol = order.instrument.symbol
+        quote, told = self.latest(order.run, symbol), self.line(order.user.user_no).prices.get(symbol)
+        age_us = NEVER_US if quote is None else quote_age_us(order.run, quote, now_us)
+        if told is not None and now_us - told.received_us < age_us:
+            quote, age_us = told, now_us - told.received_us
+        return quote, age_us <= chase.FRESH_S * SECOND_US
+
     # -- inside ----------------------------------------------------------------------------------
+
+    def _anchor(self, order: Order, wire: Wire, elapsed_s: float, now_us: int) -> None:
+        """Let an exit follow the touch; where nobody tells it, go on in the dark up to the most."""
+        due = now_us - wire.anchored_us >= chase.EXIT_ANCHOR_S * SECOND_US
+        quote, fresh = self.exit_price_now(order, now_us)
+        if fresh and quote is not None and (due or wire.blind):
+            wire.anchored_us, wire.anchor_paise = now_us, chase.touch(order.side, quote)
+            if wire.blind:
+                wire.arrival_paise, wire.blind = wire.anchor_paise, False
+        elif due and not fresh and elapsed_s >= chase.EXIT_BPS[-1][0] + chase.EXIT_ANCHOR_S:
+            wire.anchored_us = now_us
+            wire.anchor_paise = chase.onward(order.side, wire.anchor_paise, order.instrument.tick_paise)
 
     def _day_over(self, run: str, at_us: int, instrument: Instrument, product: Product) -> bool:
         if product is not Product.INTRADAY or run.startswith("replay"):
@@ -117,7 +146,10 @@ class Steps(Amending):
         if (order.order_type is OrderType.MARKET or order.taken) and not wire.cancel:
             quote = self.latest(order.run, order.instrument.symbol)
             if order.purpose is not Purpose.ENTRY:
-                self._alarm_stuck(order, wire, elapsed_s, now_us)
+                self._alarm_stuck(order, wire, now_us)
+                quote, fresh = self.exit_price_now(order, now_us)
+                if not fresh:
+                    self.line(order.user.user_no).blind.add(order.instrument.symbol)
             if not wire.arrival_paise:  # adopted after a restart
                 wire.arrival_paise = chase.touch(order.side, quote) if quote else order.price_paise
                 wire.anchor_paise = wire.arrival_paise
@@ -139,13 +171,12 @@ class Steps(Amending):
         return False if wire.limit_paise and shown and shown != wire.limit_paise else None
 
     def _limit(
-        self, order: Order, wire: Wire, quote: Quote | None, elapsed_s: float, now_us: int = 0
+        self, order: Order, wire: Wire, quote: Quote | None, elapsed_s: float, now_us: int
     ) -> int | None:
         tick = order.instrument.tick_paise
         if order.purpose is Purpose.ENTRY:
             return chase.entry_price(order.side, wire.arrival_paise, tick, elapsed_s)
-        if quote is not None and now_us - wire.anchored_us >= chase.EXIT_ANCHOR_S * SECOND_US:
-            wire.anchored_us, wire.anchor_paise = now_us, chase.touch(order.side, quote)
+        self._anchor(order, wire, elapsed_s, now_us)
         price = chase.exit_price(
             order.side, wire.arrival_paise, wire.anchor_paise, tick, elapsed_s, quote
         )
@@ -154,7 +185,8 @@ class Steps(Amending):
             return price
         return min(price, wire.limit_paise) if order.side is Side.SELL else max(price, wire.limit_paise)
 
-    def _alarm_stuck(self, order: Order, wire: Wire, elapsed_s: float, now_us: int) -> None:
+    def _alarm_stuck(self, order: Order, wire: Wire, now_us: int) -> None:
+        elapsed_s = (now_us - (wire.chased_us or wire.stuck_us or wire.sent_us)) / SECOND_US
         again_s = (now_us - wire.alarmed_us) / SECOND_US
         if elapsed_s >= chase.STUCK_S and again_s >= chase.STUCK_AGAIN_S:
             wire.alarmed_us = now_us

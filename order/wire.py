@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from order.amend import Amendment
     from order.orders import Order
     from order.reconcile import Finding, Reconciliation
+    from shared.models import Quote
 
 
 @dataclass(slots=True)
@@ -40,6 +41,8 @@ class Wire:
         read_us: Wall time at which the latest reading that shows it was asked for.
         want_quantity: Total that it shall have; 0: what it has.
         modified: A modify of it was sent by this process.
+        blind: It was sent without a fresh price: the first one that comes is where it began.
+        stuck_us: Wall time of the first send of this exit, under whatever tag; 0 before it.
         chased_us: Wall time since which a stop that became an exit follows the price.
         converted: The books have shown it as a LIMIT.
         seen_quantity, seen_trigger_paise: As the books show them; 0 before the first reading.
@@ -72,6 +75,8 @@ class Wire:
     seen_trigger_paise: int = 0
     want_quantity: int = 0
     modified: bool = False
+    blind: bool = False
+    stuck_us: int = 0
     chased_us: int = 0
     converted: bool = False
 
@@ -97,6 +102,8 @@ class Line:
         owned: Shares of others' orders that were seen beside ours, by the broker's id.
         paused: Days on which strategies rest, by `strategy:symbol` numbers.
         misread_day: The day on which the broker took the quantity of a modify for something else.
+        blind: Symbols of exits at the broker that have no fresh price.
+        prices: The last prices that the account's own connection told, by symbol.
         cover: What the account shows beside our books.
     """
 
@@ -119,4 +126,6 @@ class Line:
     owned: dict[str, int] = field(default_factory=dict)
     paused: dict[str, int] = field(default_factory=dict)
     misread_day: int = 0
+    blind: set[str] = field(default_factory=set)
+    prices: dict[str, Quote] = field(default_factory=dict)
     cover: Cover = field(default_factory=Cover)

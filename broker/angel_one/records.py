@@ -59,6 +59,7 @@ class PositionRow(msgspec.Struct, frozen=True, gc=False):
     sold: int
     realised: int = 0
     unrealised: int = 0
+    last: int = 0
 
 
 class HoldingRow(msgspec.Struct, frozen=True, gc=False):
@@ -226,6 +227,7 @@ def position_row(row: Row) -> PositionRow:
         fields.whole(row, "sellqty"),
         fields.paise(row, "realised"),
         fields.paise(row, "unrealised"),
+        fields.paise(row, "ltp"),
     )
 
 

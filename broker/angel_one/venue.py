@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -27,7 +27,7 @@ from broker.base import (
 from shared.clock import DAY_US, IST_OFFSET_US, Clock, ist_day
 from shared.errors import ConfigurationError, VenueUnavailable
 from shared.instruments import Instrument, Instruments
-from shared.models import OrderType, Product, Side
+from shared.models import OrderType, Product, Quote, Side
 
 STATES = {
     "open": VenueState.WORKING,
@@ -174,10 +174,31 @@ class AngelOneVenue:
         if unread:
             raise VenueUnavailable(f"A position cannot be read: {unread[0]}.")
         return [
-            VenuePosition(self._symbol(row), Product(row.product), row.net)
+            VenuePosition(self._symbol(row), Product(row.product), row.net, max(row.last, 0))
             for row in rows
             if row.product in Product.__members__
         ]
+
+    async def prices(self, symbols: Sequence[str]) -> list[Quote]:
+        """Return the prices of now of those *symbols* that can be had.
+
+        Raises:
+            VenueUnavailable: They cannot be read.
+        """
+        asked = {each.token: each for each in map(self._instruments.get, symbols)}
+        tokens: dict[str, list[str]] = {}
+        for each in asked.values():
+            tokens.setdefault(each.exchange, []).append(each.token)
+        rows, _ = await self._rest.quotes("FULL", tokens)
+        now_us = self._clock.now_us()
+        return [
+            Quote(
+                asked[row.token].symbol, row.last, row.feed_us or now_us, row.volume, now_us,
+                row.bid, row.ask, row.lower, row.upper,
+            )
+            for row in rows
+            if row.token in asked and row.last > 0
+        ]  # fmt: skip
 
     async def holdings(self) -> dict[str, int]:
         """Return the shares in the demat account by symbol, those on their way included.

@@ -10,7 +10,7 @@ from broker.base import Accepted, ChangeOutcome, NotSent, Unknown, VenuePosition
 from order.lane import Lane
 from order.orders import Order
 from shared.errors import RefusedBySafety, StoreError
-from shared.models import OrderState, Product, Quote
+from shared.models import OrderState, Product, Quote, Side
 from shared.store.thread import OwnedThread
 from tests.order.venue import ScriptedVenue, row
 
@@ -333,3 +333,35 @@ async def test_close_cancels_entries_and_reads_what_became_of_them(
     venue.orders = [row(order.tag, VenueState.CANCELLED, filled=4)]
     await closing
     assert (order.state, room.held(run=RUN)) == (OrderState.CANCELLED, 4)
+
+
+async def test_exit_without_a_fresh_price_asks_its_own_account_now_and_then(
+    room: Room, lane: Lane, venue: ScriptedVenue
+) -> None:
+    entry = queue(room, lane)
+    await until(lambda: entry.state is OrderState.ACCEPTED)
+    bought = row(entry.tag, VenueState.COMPLETE, filled=10)
+    venue.orders, venue.held = [bought], [VenuePosition("RELIANCE", Product.INTRADAY, 10, 246_000)]
+    await until(lambda: room.held(run=RUN) == 10)
+    venue.answers = [Accepted("v2")]
+    order = queue(room, lane, "SELL")
+    await until(lambda: order.state is OrderState.ACCEPTED)
+    assert venue.asked == [], "the feed tells"
+    venue.orders = [bought, row(order.tag, side=Side.SELL, order_id="v2", price=249_750)]
+    venue.broken_quotes = True
+    room.later(8)
+    await until(lambda: venue.changes)
+    line = room.books.desk.line(1)
+    await until(lambda: line.prices["RELIANCE"].price_paise == 246_000)  # the last price of the positions
+    venue.held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
+    asked = len(venue.asked)
+    room.later(5)
+    await until(lambda: len(venue.asked) == asked + 1)
+    reads = lane.reads
+    await until(lambda: lane.reads > reads + 3)
+    assert (line.blind, len(venue.asked)) == ({"RELIANCE"}, asked + 1), "once in three seconds"
+    venue.broken_quotes = False
+    room.later(3)
+    venue.quotes = [Quote("RELIANCE", 245_000, room.at_us, 0, room.clock.now_us(), 244_900, 245_100)]
+    await until(lambda: line.prices["RELIANCE"].bid_paise == 244_900)
+    assert set(map(tuple, venue.asked)) == {("RELIANCE",)}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+import pytest
+
 from broker.base import Accepted, VenueState
-from shared.models import Quote
-from tests.order.venue import RUN, amendments, book, carry_out, price, report, row, send
+from shared.models import Quote, Side
+from tests.order.venue import RUN, amendments, book, carry_out, hold, price, report, row, send
 
 if TYPE_CHECKING:
     from tests.order.conftest import Room
@@ -67,3 +70,135 @@ def test_closing_takes_entries_off_and_leaves_exits(far: Room) -> None:
     far.later(1.5)
     (step,), _, _ = far.books.steps(1, closing=True)
     assert step.cancel
+
+
+# -- exits: a silent feed, a circuit, an alarm ---------------------------------------------------------
+
+
+class Leaving:
+    """An exit of ten that rests at the broker and is not filled."""
+
+    def __init__(self, room: Room, quote: Quote | None = None) -> None:
+        self.room = room
+        hold(room)
+        if quote is not None:
+            self.bring(quote)
+        self.order = send(room, "SELL")
+        assert self.order.wire is not None
+        self.limit = self.order.wire.limit_paise
+        room.books.answer(self.order, Accepted("v2"))
+        self.read()
+        self.line = room.books.desk.line(1)
+
+    def read(self) -> None:
+        shown = row(self.order.tag, side=Side.SELL, order_id="v2", price=self.limit)
+        report(self.room, book(self.room.clock.now_us(), shown))
+
+    def bring(self, quote: Quote) -> None:
+        now_us = self.room.clock.now_us()
+        self.room.board.update([msgspec.structs.replace(quote, at_us=self.room.at_us, received_us=now_us)])
+
+    def follow(self, seconds: int, bring: Quote | None = None, told: Quote | None = None) -> list[int]:
+        """Let seconds pass, with prices of the feed or of the account; return the limits asked for."""
+        asked = []
+        for _ in range(seconds):
+            self.room.later(1)
+            if bring is not None:
+                self.bring(bring)
+            if told is not None:
+                now_us = self.room.clock.now_us()
+                quotes = [msgspec.structs.replace(told, at_us=self.room.at_us, received_us=now_us)]
+                self.room.books.account_prices(1, quotes)
+            for step in self.room.books.steps(1)[0]:
+                assert not step.cancel
+                asked.append(step.terms.price_paise)
+                self.limit = step.terms.price_paise
+                carry_out(self.room, step)
+            self.read()
+        return asked
+
+
+def q(paise: int, lower: int = 0, upper: int = 0) -> Quote:
+    return Quote("RELIANCE", paise, 0, 1000, 0, 0, 0, lower, upper)
+
+
+def test_exit_goes_on_in_the_dark_up_to_three_percent_and_no_further(far: Room) -> None:
+    leaving = Leaving(far)
+    asked = leaving.follow(60)
+    assert asked == sorted(asked, reverse=True)
+    assert asked[-1] == 250_000 * 97 // 100
+    assert leaving.line.blind == {"RELIANCE"}
+
+
+def test_exit_follows_the_price_that_its_account_tells_while_the_feed_is_silent(far: Room) -> None:
+    leaving = Leaving(far)
+    asked = leaving.follow(20, told=q(245_000))
+    assert asked[-1] == 243_775, "50 bps below the touch that the account told"
+    assert leaving.line.blind == set()
+    assert leaving.follow(10, bring=q(244_000), told=None)[-1] == 242_780, "the feed is back"
+    assert far.audit().clean
+
+
+def test_dead_price_is_no_anchor(far: Room) -> None:
+    """The last price of a feed that died says nothing of where the market is."""
+    leaving = Leaving(far)
+    alive = leaving.follow(9, bring=q(250_000))
+    leaving.follow(4)
+    assert leaving.follow(4)[-1] < alive[-1], "it does not wait at a price of long ago"
+
+
+def test_exit_sent_without_a_fresh_price_begins_anew_at_the_first_one(far: Room) -> None:
+    hold(far)
+    far.later(600)
+    order = send(far, "SELL")
+    assert order.wire is not None
+    assert order.wire.blind
+    far.books.answer(order, Accepted("v2"))
+    report(far, book(far.clock.now_us(), row(order.tag, side=Side.SELL, order_id="v2", price=249_750)))
+    far.later(1.2)
+    now_us = far.clock.now_us()
+    far.books.account_prices(1, [Quote("RELIANCE", 230_000, far.at_us, 0, now_us)])
+    (step,) = far.books.steps(1)[0]
+    assert step.terms.price_paise == 229_770, "10 bps below the market of now, 8 % below the dead one"
+    assert not order.wire.blind
+
+
+def test_exit_rests_at_the_circuit_and_spends_no_more_requests(far: Room) -> None:
+    locked = q(225_000, 225_000, 275_000)
+    leaving = Leaving(far, locked)
+    assert leaving.limit == 225_000
+    assert leaving.follow(40, bring=locked) == []
+    assert leaving.follow(40) == [], "nor when the feed ends"
+
+
+def test_exit_that_is_stuck_is_told_after_thirty_seconds_and_every_ten(
+    far: Room, capsys: pytest.CaptureFixture[str]
+) -> None:
+    locked = q(225_000, 225_000, 275_000)
+    leaving = Leaving(far, locked)
+    capsys.readouterr()
+    told = []
+    for second in range(1, 56):
+        leaving.follow(1, bring=locked)
+        if "EXIT_STUCK" in capsys.readouterr().out:
+            told.append(second)
+    assert told == [30, 40, 50]
+
+
+def test_exit_that_is_sent_anew_is_stuck_since_it_was_first_sent(
+    far: Room, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leaving = Leaving(far)
+    leaving.follow(25, bring=q(250_000))
+    gone = row(leaving.order.tag, VenueState.CANCELLED, side=Side.SELL, order_id="v2")
+    report(far, book(far.clock.now_us(), gone))
+    far.later(2)
+    price(far)
+    (again,) = far.books.steps(1)[2]
+    assert far.books.claim(again)
+    far.books.answer(again, Accepted("v3"))
+    report(far, book(far.clock.now_us(), gone, row(again.tag, side=Side.SELL, order_id="v3")))
+    capsys.readouterr()
+    far.later(4)
+    far.books.steps(1)
+    assert "EXIT_STUCK" in capsys.readouterr().out

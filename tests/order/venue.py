@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -78,7 +78,7 @@ class ScriptedVenue:
     Attributes:
         answers: To the next sends, in turn; the last one repeats.
         orders: What the books show.
-        broken: The books cannot be read.
+        broken, broken_quotes: The books, the prices cannot be read.
         now_us: Wall time, for the readings.
     """
 
@@ -94,8 +94,10 @@ class ScriptedVenue:
         self.orders: list[VenueOrder] = []
         self.held: list[VenuePosition] = []
         self.demat: dict[str, int] = {}
+        self.quotes: list[Quote] = []
+        self.asked: list[list[str]] = []
         self.kept: list[VenueRule] = []
-        self.broken = False
+        self.broken = self.broken_quotes = False
         self.reads = 0
         self.tickets: list[Ticket] = []
         self.go = asyncio.Event()
@@ -134,6 +136,12 @@ class ScriptedVenue:
 
     async def positions(self) -> list[VenuePosition]:
         return self.held
+
+    async def prices(self, symbols: Sequence[str]) -> list[Quote]:
+        self.asked.append(list(symbols))
+        if self.broken_quotes:
+            raise VenueUnavailable("No quotes.")
+        return [quote for quote in self.quotes if quote.symbol in symbols]
 
     async def holdings(self) -> dict[str, int]:
         return self.demat

@@ -29,7 +29,7 @@ from shared.calendar import IST
 from shared.clock import ManualClock
 from shared.errors import ConfigurationError, VenueUnavailable
 from shared.instruments import Instrument, Instruments
-from shared.models import OrderType, Product, Side, microseconds
+from shared.models import OrderType, Product, Quote, Side, microseconds
 from tests.broker.angel_one.feed_peer import FeedPeer
 from tests.broker.angel_one.peer import Client, Peer, http, success, until
 
@@ -267,6 +267,7 @@ async def test_share_of_another_exchange_is_not_ours(venue: AngelOneVenue, peer:
 
 async def test_positions_are_read_or_not_at_all(venue: AngelOneVenue, peer: Peer) -> None:
     row = {"tradingsymbol": "SBIN-EQ", "symboltoken": "3045", "exchange": "NSE", "netqty": "-10"}
+    row |= {"ltp": "195.50"}
     rows = [
         {**row, "producttype": "INTRADAY"}, {**row, "producttype": "DELIVERY", "netqty": "0"},
         {**row, "producttype": "CARRYFORWARD"},
@@ -274,12 +275,33 @@ async def test_positions_are_read_or_not_at_all(venue: AngelOneVenue, peer: Peer
     ]  # fmt: skip
     peer.on[at.POSITIONS.path] = success(rows)
     assert await venue.positions() == [
-        VenuePosition("SBIN", Product.INTRADAY, -10), VenuePosition("SBIN", Product.DELIVERY, 0),
-        VenuePosition("BSE:SBIN", Product.DELIVERY, -10),
+        VenuePosition("SBIN", Product.INTRADAY, -10, 19550),
+        VenuePosition("SBIN", Product.DELIVERY, 0, 19550),
+        VenuePosition("BSE:SBIN", Product.DELIVERY, -10, 19550),
     ]  # fmt: skip
     peer.on[at.POSITIONS.path] = success([*rows, {**row, "producttype": "INTRADAY", "netqty": None}])
     with pytest.raises(VenueUnavailable, match="netqty"):
         await venue.positions()
+
+
+async def test_prices_have_touch_and_circuits_and_leave_out_what_cannot_be_had(
+    venue: AngelOneVenue, peer: Peer
+) -> None:
+    row = {
+        "exchange": "NSE", "tradingSymbol": "SBIN-EQ", "symbolToken": "3045", "ltp": 195.5, "tradeVolume": 7,
+        "lowerCircuit": 176.0, "upperCircuit": 215.05, "exchFeedTime": "26-Nov-2026 10:29:59",
+        "depth": {"buy": [{"price": 195.45, "quantity": 1, "orders": 1}], "sell": [{"price": 195.55}]},
+    }  # fmt: skip
+    peer.on[at.QUOTE.path] = success({"fetched": [row], "unfetched": []})
+    at_us = NOW_US - 1_000_000
+    expected = Quote("SBIN", 19550, at_us, 7, NOW_US, 19545, 19555, 17600, 21505)
+    assert await venue.prices(["SBIN"]) == [expected]
+    assert peer.seen(at.QUOTE)[0].json == {"mode": "FULL", "exchangeTokens": {"NSE": ["3045"]}}
+    peer.on[at.QUOTE.path] = success({"fetched": [], "unfetched": [{"symbolToken": "3045"}]})
+    assert await venue.prices(["SBIN"]) == []
+    peer.on[at.QUOTE.path] = http(500, b"")
+    with pytest.raises(VenueUnavailable):
+        await venue.prices(["SBIN"])
 
 
 # -- hints ----------------------------------------------------------------------------------------
