@@ -276,6 +276,9 @@ class RemoteVenue(Protocol):
         """
         ...
 
+    def sent_before(self, sends: Sequence[tuple[float, bool]]) -> None:
+        """Count an earlier process's order calls within the rate limits: seconds ago, and if an entry."""
+
     async def place(self, tag: str, terms: OrderTerms, slot: Slot | None = None) -> PlaceOutcome:
         """Send one order, once; never raise for a lost answer and never retry.
 

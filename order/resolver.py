@@ -80,6 +80,8 @@ class Resolver(Steps):
         """Take what the store remembers of accounts, at start, after the orders."""
         for user_no, tag in loaded.ended:
             self.line(user_no).ended.add(tag)
+        for user_no, sent_us, entry in loaded.sends:
+            self.line(user_no).sent_before.append((sent_us, entry))
         for user_no, day, order_id in loaded.seen_ids:
             line = self.line(user_no)
             if day > line.day:

@@ -35,6 +35,7 @@ _ORDER_COLUMNS = (
 )
 
 
+HOUR_US = 3_600_000_000
 ENDED_KEPT_US = 2 * 86_400_000_000
 """A broker's books hold a day's orders; those that ended longer ago need not be told from foreign ones."""
 
@@ -374,6 +375,17 @@ def _stored(row: tuple[Any, ...], fills: dict[tuple[object, ...], dict[str, int]
 
 def _load_accounts(sql: Connection, loaded: Loaded, span: tuple[int, int]) -> None:
     """Read what is remembered of accounts at brokers."""
+    loaded.sends = [
+        (int(user), int(sent_us), bool(entry))
+        for user, sent_us, entry in sql.execute(
+            "SELECT user_no, v.sent_us, purpose = 'ENTRY' FROM venue_orders v"
+            " JOIN orders USING (signal_no, user_no, leg, slice, attempt)"
+            " WHERE v.sent_us > (SELECT max(sent_us) FROM venue_orders) - ? AND user_no BETWEEN ? AND ?"
+            " UNION ALL SELECT user_no, sent_us, 1 = 0 FROM amendments"
+            " WHERE sent_us > (SELECT max(sent_us) FROM venue_orders) - ? AND user_no BETWEEN ? AND ?",
+            (HOUR_US, *span, HOUR_US, *span),
+        )
+    ]
     loaded.seen_ids = [
         (int(user), int(day), str(order_id))
         for user, day, order_id in sql.execute(

@@ -26,6 +26,7 @@ class Loaded:
         unheard: No group, of this writer or another, has ever had a cursor.
         ended: User number and tag of orders at a broker that are filled.
         late: Orders at a broker that lately ended unfilled: the broker may show more of them yet.
+        sends: User number and wall time of the order calls of the last hour, and whether an entry.
         seen_ids: User number, day and id of the orders that a broker has shown lately.
         attempts: Highest attempt above 0, by signal, user, leg and slice.
         absences: How many attempts were found absent, by the same.
@@ -46,6 +47,7 @@ class Loaded:
     cursors: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     ended: list[tuple[int, str]] = field(default_factory=list)
     late: list[StoredOrder] = field(default_factory=list)
+    sends: list[tuple[int, int, bool]] = field(default_factory=list)
     seen_ids: list[tuple[int, int, str]] = field(default_factory=list)
     attempts: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
     absences: dict[tuple[int, int, int, int], int] = field(default_factory=dict)

@@ -86,6 +86,7 @@ class Line:
     """What is remembered of one user's orders at a broker; the store has what must outlast us.
 
     Attributes:
+        sent_before: Wall times of the order calls of an earlier process, and whether entries.
         orders: By tag: those at work and those that ended this day, for late news.
         ended: Tags that ended before this process began.
         known_ids: The broker's ids of `day` (India, days since the epoch): answers and readings, stored.
@@ -107,6 +108,7 @@ class Line:
         cover: What the account shows beside our books.
     """
 
+    sent_before: list[tuple[int, bool]] = field(default_factory=list)
     orders: dict[str, Order] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     known_ids: set[str] = field(default_factory=set)

@@ -16,9 +16,10 @@ lets 500 through in a minute, not 540.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from broker.angel_one.endpoints import ENTRY_SHARE_PERCENT, WINDOWS, Bucket, Windows
 from shared.clock import Clock
@@ -79,9 +80,25 @@ class Meter:
         self._busy -= 1
         self._busy_entries -= entry
         if used:
-            self._all.append(now)
+            _note(self._all, now)
             if entry:
-                self._entries.append(now)
+                _note(self._entries, now)
+
+    def remember(self, now: float, sends: Iterable[tuple[float, bool]]) -> None:
+        """Take what an earlier process sent, unless this one has begun already.
+
+        When their answers came is not known: each may arrive up to `LATE_S` after it was sent, also yet.
+
+        Args:
+            now: Seconds.
+            sends: How long ago, seconds, and whether an entry.
+        """
+        if self._all or self._busy:
+            return
+        for ago_s, entry in sorted(sends, reverse=True):
+            _note(self._all, now - ago_s + LATE_S)
+            if entry:
+                _note(self._entries, now - ago_s + LATE_S)
 
     def refused(self, now: float) -> float:
         """Rest after "too many requests"; return for how many seconds."""
@@ -96,6 +113,16 @@ class Meter:
     def _counts(self, entry: bool) -> tuple[tuple[Windows, deque[float], int], ...]:
         both = (self._windows, self._all, self._busy)
         return (both, (self._entry, self._entries, self._busy_entries)) if entry else (both,)
+
+
+def _note(done: deque[float], at: float) -> None:
+    """Add a time and keep the order: those of an earlier process may still lie ahead."""
+    if not done or done[-1] <= at:
+        done.append(at)
+        return
+    if len(done) == done.maxlen:
+        done.popleft()
+    bisect.insort(done, at)
 
 
 class Slot:
@@ -168,6 +195,11 @@ class Lane:
             raise
         return Slot(self, entry, self._clock)
 
+    def remember(self, sends: Iterable[tuple[float, bool]]) -> None:
+        """See `Meter.remember`."""
+        self.meter.remember(self._clock.boot_s(), sends)
+        self.wake()
+
     def wake(self) -> None:
         """Let those go whose slot is free; look again when the next one is."""
         if self._timer is not None:
@@ -211,3 +243,7 @@ class Limiter:
     async def slot(self, bucket: Bucket, *, entry: bool = False) -> Slot:
         """Wait for a place in *bucket*."""
         return await self._lanes[bucket].slot(entry=entry)
+
+    def sent_before(self, bucket: Bucket, sends: Iterable[tuple[float, bool]]) -> None:
+        """Count what an earlier process sent: how long ago, seconds, and whether an entry."""
+        self._lanes[bucket].remember(sends)

@@ -49,6 +49,10 @@ class Rest:
         """Wait for a place among the order calls."""
         return await self._limiter.slot(Bucket.ORDERS, entry=entry)
 
+    def sent_before(self, sends: Sequence[tuple[float, bool]]) -> None:
+        """Count order calls of an earlier process: seconds ago, and whether they were entries."""
+        self._limiter.sent_before(Bucket.ORDERS, sends)
+
     async def place(self, body: Body, slot: Slot) -> PlaceOutcome:
         """Place an order."""
         return await self._order_call(at.PLACE, body, slot, intraday=body.get("variety") != "AMO")

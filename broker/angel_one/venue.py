@@ -109,6 +109,10 @@ class AngelOneVenue:
         self._feed.start()
         return await self._rest.order_slot(entry=entry)
 
+    def sent_before(self, sends: Sequence[tuple[float, bool]]) -> None:
+        """Count order calls of an earlier process within the rate limits: seconds ago, and if an entry."""
+        self._rest.sent_before(sends)
+
     async def place(self, tag: str, terms: OrderTerms, slot: Slot | None = None) -> PlaceOutcome:
         """Send one order, once."""
         return await self._rest.place(self._order(tag, terms), await self._own(slot, terms.entry))

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from broker.base import Accepted, Rejected
 from order.lanes import Lanes
 from shared.errors import ConfigurationError
 from shared.models import Quote
 from shared.store.thread import OwnedThread
-from tests.order.venue import ScriptedVenue
+from tests.order.venue import ScriptedVenue, carry_out, price, send
 
 if TYPE_CHECKING:
     from tests.order.conftest import Room
@@ -42,3 +43,27 @@ async def test_a_slow_account_delays_nobody(make_room: Callable[..., Room]) -> N
         patch.setattr("order.lane.CLOSE_S", 0.1)
         await lanes.close()
     thread.close()
+
+
+async def test_order_calls_of_an_earlier_process_count_in_the_limits(far: Room) -> None:
+    far.clock.advance(-7_200)
+    old = send(far)
+    far.books.answer(old, Rejected("RMS: margin"))
+    far.clock.advance(7_200)
+    price(far)
+    order = send(far)
+    far.books.answer(order, Accepted("v1"))
+    far.later(2)
+    price(far)
+    ((step,), _, _) = far.books.steps(1)
+    carry_out(far, step)
+    far.later(10)
+    venue, thread = ScriptedVenue(now_us=far.clock.now_us), OwnedThread("test")
+    books = await thread.run(far.open)
+    lanes = Lanes({"u1": venue}, thread, books)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("order.lane.CLOSE_S", 0.1)
+        await lanes.connect(books.users["u1"])
+        await lanes.close()
+    thread.close()
+    assert sorted(venue.sends) == [(10.0, False), (12.0, True)]

@@ -95,6 +95,7 @@ class ScriptedVenue:
         self.held: list[VenuePosition] = []
         self.demat: dict[str, int] = {}
         self.quotes: list[Quote] = []
+        self.sends: list[tuple[float, bool]] = []
         self.asked: list[list[str]] = []
         self.kept: list[VenueRule] = []
         self.broken = self.broken_quotes = False
@@ -108,6 +109,9 @@ class ScriptedVenue:
         await self.go.wait()
         self.tickets.append(Ticket())
         return self.tickets[-1]
+
+    def sent_before(self, sends: Sequence[tuple[float, bool]]) -> None:
+        self.sends = list(sends)
 
     async def place(self, tag: str, terms: OrderTerms, slot: Slot | None = None) -> PlaceOutcome:
         self.posts.append((tag, terms))

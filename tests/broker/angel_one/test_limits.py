@@ -29,14 +29,17 @@ def most_in_a_window(arrivals: list[float], length: float) -> int:
     return worst
 
 
-def played(windows: Windows, wishes: list[tuple[float, float, float, bool]]) -> list[tuple[float, bool]]:
+def played(
+    windows: Windows, wishes: list[tuple[float, float, float, bool]], meter: Meter | None = None
+) -> list[tuple[float, bool]]:
     """Send wishes through a meter under virtual time; return when each reached the server.
 
     Args:
         windows: The limits.
         wishes: Pause before it, way there, way back (seconds), and whether it is an entry.
+        meter: With a past.
     """
-    meter = Meter(windows, 60)
+    meter = meter or Meter(windows, 60)
     answers: list[tuple[float, bool]] = []
     arrivals = []
     now = 0.0
@@ -261,3 +264,50 @@ async def test_slot_of_a_lost_answer_stays_taken_for_as_long_as_its_request_may_
     async with asyncio.timeout(5):
         (await waiting.slot(entry=False)).free()
     assert SystemClock().boot_s() - began >= 0.2
+
+
+# -- what an earlier process sent -------------------------------------------------------------------
+
+
+@settings(max_examples=100)
+@given(st.lists(WISH, min_size=1, max_size=80), st.lists(WISH, min_size=1, max_size=60), st.floats(0, 20))
+def test_server_never_counts_more_than_the_limit_over_a_restart(
+    before: list[tuple[float, float, float, bool]],
+    after: list[tuple[float, float, float, bool]],
+    dead_s: float,
+) -> None:
+    """The store knows when each was claimed; one may travel up to `LATE_S` before it arrives."""
+    arrived = played(SMALL, before)
+    sent = [(at - wish[1], entry) for (at, entry), wish in zip(arrived, before, strict=True)]
+    begins = max(at for at, _ in sent) + dead_s
+    meter = Meter(SMALL, 60)
+    meter.remember(begins, [(begins - at, entry) for at, entry in sent])
+    (pause, *first), *others = after
+    shifted = [(begins + pause, first[0], first[1], bool(first[2])), *others]
+    arrivals = [*arrived, *played(SMALL, shifted, meter)]
+    for length, most in SMALL:
+        assert most_in_a_window([at for at, _ in arrivals], length) <= most
+
+
+@pytest.mark.parametrize(("ago_s", "waits_s"), [(0.0, 6.0), (4.0, 2.0), (5.5, 0.5), (7.0, 0.0)])
+def test_nine_of_a_moment_ago_are_still_on_their_way(ago_s: float, waits_s: float) -> None:
+    meter = Meter(WINDOWS[Bucket.ORDERS], 60)
+    meter.remember(100.0, [(ago_s, False)] * 9)
+    free_at = meter.free_at(100.0, entry=False)
+    assert free_at is not None
+    assert max(free_at - 100.0, 0.0) == pytest.approx(waits_s, abs=0.01)
+
+
+def test_thousand_of_the_hour_leave_room_for_exits_only_when_the_first_is_an_hour_old() -> None:
+    meter = Meter(WINDOWS[Bucket.ORDERS], 60)
+    meter.remember(10_000.0, [(3_500.0 - second, False) for second in range(1_000)])
+    free_at = meter.free_at(10_000.0, entry=False)
+    assert free_at == pytest.approx(10_000.0 + 105.0, abs=1.0)
+
+
+def test_what_this_process_has_sent_already_is_not_counted_twice() -> None:
+    meter = Meter(((1.0, 9),))
+    meter.take(entry=False)
+    meter.give(10.0, entry=False, used=True)
+    meter.remember(10.0, [(0.0, False)] * 9)
+    assert meter.free_at(10.0, entry=False) == 0.0
