@@ -30,11 +30,13 @@ class Connections:
         market: Live prices; None where the plan is a replay, or data was not asked for.
         remotes: The account of each user that has one; empty on paper.
         market_now_us: Market time at the start; 0 for the wall's.
+        run: The market that accounts and prices are of; empty where there are none.
     """
 
     market: LiveMarket | None = None
     remotes: dict[str, RemoteVenue] = field(default_factory=dict)
     market_now_us: int = 0
+    run: str = ""
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +86,7 @@ async def open_connections(
             for account, each in zip(accounts, opened, strict=True):
                 remotes[account.user_id] = each.venue()
                 stack.push_async_callback(remotes[account.user_id].close)
-        yield Connections(market, remotes, now_us)
+        yield Connections(market, remotes, now_us, run)
 
 
 def user_ids(settings: Settings) -> Sequence[str]:

@@ -147,7 +147,9 @@ async def _both(settings: Settings, chosen: Plan, options: RunOptions) -> None:
         _stopping() as stop,
         open_bus(settings) as bus,
         open_connections(chosen, settings, options.speed or SIM_SPEED) as lines,
-        open_orders(settings, bus, board, chosen.environment, remotes=lines.remotes) as orders,
+        open_orders(
+            settings, bus, board, chosen.environment, remotes=lines.remotes, run=lines.run
+        ) as orders,
     ):
         summary = Summary(settings.home, settings.postgres_url)
         async with open_engine(settings, bus, options.feed, board, chosen.environment, lines) as engine:
@@ -207,7 +209,14 @@ async def _orders_only(
         open_bus(settings) as bus,
         open_connections(chosen, settings, SIM_SPEED, data=False) as lines,
         open_orders(
-            settings, bus, board, chosen.environment, remotes=lines.remotes, group=group, alone=True
+            settings,
+            bus,
+            board,
+            chosen.environment,
+            remotes=lines.remotes,
+            run=lines.run,
+            group=group,
+            alone=True,
         ) as orders,
     ):
         orders.subscriber.on_end(stop.set)

@@ -144,6 +144,7 @@ async def open_orders(
     environment: str,
     *,
     remotes: Mapping[str, RemoteVenue],
+    run: str = "",
     group: str | None = None,
     alone: bool = False,
 ) -> AsyncIterator[OrderSide]:
@@ -155,6 +156,7 @@ async def open_orders(
         board: Prices; fed in this process, or from the bus when *alone*.
         environment: What the store is marked with: `paper` or `sandbox`.
         remotes: The account of each user that has one, by user id.
+        run: The market that these accounts trade in: what they hold is ours before any price has come.
         group: One user group only.
         alone: No engine works in this process.
 
@@ -163,6 +165,8 @@ async def open_orders(
         ConfigurationError: There is no such *group*.
     """
     strategies = [config.strategy_id for config in load_configs(settings.strategies_file)]
+    if remotes:
+        board.run = run
     manager = OrderManager(
         paper_trading=settings.paper_trading,
         environment=environment,

@@ -169,7 +169,7 @@ class Bookkeeper(AccountBooks):
             raise ConfigurationError(
                 f"There is no price of {request.symbol} to go by.", remedy="Give one as `price`, in rupees."
             )
-        at_us = quote.at_us if quote is not None and run.startswith("replay") else now_us
+        at_us = now_us if quote is None or run == "live" else quote.at_us
         return self.direct_at(request, run, quote, at_us)
 
     def direct_at(

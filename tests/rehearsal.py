@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -35,6 +36,7 @@ class Rehearsal:
         self.folder = folder
         self.home = folder / "var"
         self.running: list[subprocess.Popen[bytes]] = []
+        self.base_url = ""
         (folder / "strategies.toml").write_text(strategies)
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ},
@@ -42,8 +44,11 @@ class Rehearsal:
             "PAPER_TRADING": "false",
         }
 
-    def sandbox(self, *options: str) -> None:
-        command = [*TRADING, "sandbox", "--port", "0", "--json", "--start-day", "2000-01-03", *options]
+    def sandbox(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start the sandbox; one after the first comes back on the same port with the same orders."""
+        port = self.base_url.rpartition(":")[2] or "0"
+        command = [*TRADING, "sandbox", "--port", port, "--json", "--start-day", "2000-01-03"]
+        command += ["--state", str(self.folder / "sandbox.state"), *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=self.folder, env=self.environment)
         self.running.append(process)
         assert process.stdout is not None
@@ -60,6 +65,7 @@ class Rehearsal:
             "ANGEL_ONE_PASSWORD": account["pin"],
             "ANGEL_ONE_TOTP_SECRET": account["totp_secret"],
         }
+        return process
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / "run.out").open("ab") as out:
@@ -104,6 +110,18 @@ class Rehearsal:
     def arm(self) -> None:
         self.until(control_path(self.home).exists, "started")
         self.until(lambda: self.trading("arm", "--yes")[0] == 0, "armed")
+
+    def server_pids(self) -> list[int]:
+        """Return the embedded server and its watcher."""
+        return [int(word) for word in (self.home / "valkey" / "valkey.pid").read_text().split()]
+
+    def kill_everything(self) -> None:
+        """SIGKILL whatever runs, the embedded server and its watcher too, with no pause in between."""
+        pids = [process.pid for process in self.running if process.poll() is None]
+        for pid in [*pids, *self.server_pids()]:
+            os.kill(pid, signal.SIGKILL)
+        for process in self.running:
+            process.wait()
 
     def close(self) -> None:
         for process in self.running:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
 from functools import partial
@@ -68,8 +68,10 @@ def execute(rehearsal: Rehearsal, symbol: str, side: str, quantity: int) -> Orde
     return asyncio.run(ask())
 
 
-def bought(rehearsal: Rehearsal, quantity: int, *symbols: str) -> None:
-    """Buy, as often as it takes: at first there is no price."""
+def bought(
+    rehearsal: Rehearsal, quantity: int, *symbols: str, ready: Callable[[], bool] | None = None
+) -> None:
+    """Buy, as often as it takes, until we hold it or *ready*: at first there is no price."""
 
     def taken(symbol: str) -> bool:
         try:
@@ -79,7 +81,8 @@ def bought(rehearsal: Rehearsal, quantity: int, *symbols: str) -> None:
 
     for symbol in symbols:
         rehearsal.until(partial(taken, symbol), f"a price of {symbol}")
-    rehearsal.until(lambda: ours(rehearsal) == dict.fromkeys(symbols, quantity), f"{quantity} each")
+    held = dict.fromkeys(symbols, quantity)
+    rehearsal.until(ready or (lambda: ours(rehearsal) == held), f"{quantity} each")
 
 
 def by_hand(rehearsal: Rehearsal, symbol: str, side: Side, quantity: int, price: Decimal) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from order.users import Limits, Sizing, SizingMethod, Terms
 from shared.models import Disposition, Quote
+from tests.order.venue import RUN as FAR_RUN
 
 if TYPE_CHECKING:
     from tests.order.conftest import Room
@@ -246,3 +247,17 @@ def test_direct_exit_with_the_session_closed_waits_for_it(room: Room) -> None:
     room.later(17 * 3600 + 16 * 60)
     room.quote("2500", run="live")
     assert room.held(strategy="manual", run="live") == 0
+
+
+def test_order_given_by_hand_in_a_rehearsal_has_the_time_of_its_market(room: Room) -> None:
+    room.user(max_orders_second=2)
+    room.at_us -= 24 * 365 * 86_400_000_000  # a rehearsal's market is years from the wall's clock
+    room.board.run = FAR_RUN
+    for _ in range(2):
+        room.board.update([Quote("RELIANCE", 250_000, room.at_us, 10**6, room.clock.now_us())])
+        room.direct(quantity=1)
+        room.later(1)
+    assert [row.placed_us for row in room.rows()] == [room.at_us - 2_000_000, room.at_us - 1_000_000]
+    room.later(60)
+    (entered,) = room.give("BUY", run=FAR_RUN)
+    assert entered.rule == "", "nor does it count as sent just now for ever after"
