@@ -1,4 +1,4 @@
-"""`trading orders`: the listing, and `trading orders review`."""
+"""`trading orders`: the listing, `review`, and changes of direct orders: `cancel`, `modify`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,40 @@ def orders(
         known_user(reader, user)
         known_run(reader, run)
         show_rows(reader.orders(limit, user_id=user, run=run, all_intents=all_intents), as_json, ORDERS)
+
+
+@orders_app.command()
+@guarded
+def cancel(
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="Its id, as `trading orders` shows it.")],
+    group: Group = None,
+    as_json: Json = False,
+) -> None:
+    """Cancel a direct order."""
+    from app import change
+
+    change.change(order, {}, cancel=True, group=group, as_json=as_json)
+
+
+@orders_app.command()
+@guarded
+def modify(
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="Its id, as `trading orders` shows it.")],
+    price: Annotated[str | None, typer.Option("--price", help="New limit, rupees.")] = None,
+    trigger_price: Annotated[
+        str | None, typer.Option("--trigger-price", help="New trigger of an SL_LIMIT order, rupees.")
+    ] = None,
+    quantity: Annotated[
+        int | None, typer.Option("--quantity", min=1, help="New total of shares; smaller, not larger.")
+    ] = None,
+    group: Group = None,
+    as_json: Json = False,
+) -> None:
+    """Change a direct LIMIT or SL_LIMIT order that rests."""
+    from app import change
+
+    wanted = {"price": price, "trigger_price": trigger_price, "quantity": quantity}
+    change.change(order, wanted, cancel=False, group=group, as_json=as_json)
 
 
 @orders_app.command()

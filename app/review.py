@@ -74,16 +74,16 @@ def settle(said: Verdict, *, yes: bool, group: str | None = None, as_json: bool)
 
 
 async def _cases(settings: Settings, group: str | None) -> list[Case]:
-    async with _manager(settings, group) as manager:
+    async with keeper(settings, group) as manager:
         return await manager.cases()
 
 
 async def _settle(settings: Settings, said: Verdict, group: str | None) -> Case:
-    async with _manager(settings, group) as manager:
+    async with keeper(settings, group) as manager:
         return await manager.settle(said)
 
 
-def _manager(settings: Settings, group: str | None) -> OrderManager:
+def keeper(settings: Settings, group: str | None) -> OrderManager:
     """Return who asks the process that keeps the books, or keeps them for a moment where none does."""
     environment = _environment(settings)
     # Without accounts no order leaves, whatever the settings of this shell say.

@@ -8,6 +8,7 @@ import msgspec
 
 from broker.base import ChangeOutcome, VenueBook, VenuePosition
 from order.amend import Amendment
+from order.by_hand import Change
 from order.desk import Desk
 from order.orders import Order, Purpose
 from order.reconcile import Reconciliation
@@ -68,6 +69,21 @@ class AccountBooks:
             *("settle", now_us, msgspec.to_builtins(verdict)),
         )
         return self.desk.case(settled[0]), sends
+
+    def change(self, wish: Change) -> Order:
+        """Change a direct order, or ask its broker to; see `order.by_hand`.
+
+        Raises:
+            ConfigurationError: There is no such order, or it cannot be changed like that (now).
+            RefusedBySafety: A rule forbids what it would become.
+        """
+        now_us = self._clock.now_us()
+        changed: list[Order] = []
+        self._commit(
+            lambda desk: changed.append(desk.change(wish, now_us)),
+            *("change", now_us, msgspec.to_builtins(wish)),
+        )
+        return changed[0]
 
     def needs_positions(self, user_no: int) -> bool:
         """Whether an exit's fate hangs on the positions, too."""

@@ -72,6 +72,8 @@ class Amending(Execution):
         elif isinstance(outcome, Rejected):
             self._move(amendment, AmendState.REFUSED, now_us, outcome.reason)
             wire.amended_us = now_us
+            if not amendment.cancel and wire.wish is not None:
+                wire.wish, wire.refusal = None, outcome.reason
             log.warning("a request was refused", tag=tag, what=_word(amendment), why=outcome.reason)
         elif isinstance(outcome, NotSent):
             self._move(amendment, AmendState.WITHDRAWN, now_us, outcome.reason)
@@ -119,6 +121,21 @@ class Amending(Execution):
             if state is AmendState.DONE and amendment.terms.order_type is OrderType.LIMIT:
                 wire.converted = True
             self._move(amendment, state, now_us, reason)
+            if state is AmendState.DONE and not amendment.cancel:
+                self._take_terms(order, wire, amendment.terms)
+
+    def _take_terms(self, order: Order, wire: Wire, terms: OrderTerms) -> None:
+        """Let a direct order have the price and the trigger that its owner asked for."""
+        if wire.wish == (terms.quantity, terms.price_paise, terms.trigger_paise):
+            wire.wish = None
+        if order.order_type is OrderType.MARKET or order.purpose is Purpose.STOP:
+            return
+        self._reserve(order, -order.remaining)
+        order.price_paise = wire.limit_paise = terms.price_paise
+        self._reserve(order, order.remaining)
+        if terms.order_type is OrderType.SL_LIMIT and terms.trigger_paise != order.trigger_paise:
+            self.set_trigger(order, terms.trigger_paise)
+        self._note(order)
 
     def _resize(self, order: Order, row: VenueOrder) -> None:
         """Take an order's total quantity from the books; one that nobody asked for ends the order.

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from order.accounts import Account
-from order.bells import Bells
 from order.books import Book
+from order.by_hand import ByHand
 from order.execution import Seat
 from order.guards import bar_start_us, plan_of
 from order.lifecycle import Event
@@ -80,7 +80,7 @@ class _Case:
     protected: bool
 
 
-class Desk(Bells):
+class Desk(ByHand):
     """All state of the order side and every decision on it."""
 
     def take(self, group: str, received: Received, subscribers: Iterable[User], now_us: int) -> int:
@@ -227,6 +227,23 @@ class Desk(Bells):
             if self.guarded:
                 self.watch_levels(quote, run, now_us)
         self.journal_moves("quotes", now_us, [run])
+
+    def recheck(self, order: Order, price_paise: int, quantity: int, now_us: int) -> Refused | None:
+        """See `ByHand.recheck`; nothing of *order* is reserved meanwhile."""
+        run, instrument = order.run, order.instrument
+        at_us = self.market_us(run, instrument, now_us)
+        quote = self.port.latest(instrument.symbol) if run == self.port.run else None
+        market = Market(run, False, instrument, quote, price_paise, at_us, now_us, ist_day(at_us))
+        before = order.quantity, order.price_paise
+        order.quantity, order.price_paise = quantity - order.filled, price_paise
+        counts = (order.account, order.book)
+        for each in counts:
+            each.day_entries -= 1  # it is counted already
+        refused = check_market(market, self.calendar) or self._check(market, order.account, order, MANUAL)
+        for each in counts:
+            each.day_entries += 1
+        order.quantity, order.price_paise = before
+        return refused
 
     def _market(self, signal: Signal, now_us: int) -> Market:
         instrument = self.instruments.find(signal.symbol)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -20,15 +20,15 @@ import structlog
 from broker.base import RemoteVenue, StoreVenue
 from broker.registry import known as known_venues
 from broker.registry import store_venue
-from order.bookkeeper import Bookkeeper, Direct, Unreadable
+from order.bookkeeper import Bookkeeper, Unreadable
 from order.control import ControlClient, ControlServer
 from order.desk import Received
+from order.direct_orders import DirectOrders
 from order.lane import AccountState
 from order.lanes import Lanes
 from order.orders import Order
 from order.place import Place
 from order.policy import policy_of
-from order.requests import parse_direct
 from order.review import Case, Verdict
 from order.stores import DEFAULT_GROUP
 from order.users import Limits, Terms, User, check_user, demo_users
@@ -36,7 +36,7 @@ from shared.calendar import Calendar
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigurationError, LockHeld, RefusedBySafety, StoreError
 from shared.instruments import Instruments
-from shared.models import OrderResult, OrderState, Quote
+from shared.models import Quote
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
 from shared.store.lock import FileLock
@@ -47,10 +47,6 @@ log = structlog.get_logger(__name__)
 
 DEMO_STRATEGIES = ("ma_crossover",)
 ARM_TIMEOUT_S = 120.0
-DIRECT_PATIENCE_S = 5.0
-"""How long a direct order's caller waits for the broker's answer; then it is told how the order stands."""
-
-DIRECT_POLL_S = 0.02
 
 
 @dataclass(slots=True)
@@ -64,7 +60,7 @@ class _Open:
     lanes: Lanes
 
 
-class OrderManager:
+class OrderManager(DirectOrders):
     """Sizes, checks, sends and books orders, on paper or at a broker.
 
     Args:
@@ -159,26 +155,6 @@ class OrderManager:
             await self.close()
             raise
         self.board.listen(self._on_quotes)
-
-    async def execute_order(self, order: Mapping[str, object]) -> OrderResult:
-        """Execute one order literally and return what became of it.
-
-        Args:
-            order: `user_id, symbol, side, order_type, quantity`; optional `price` (rupees: the limit of
-                a LIMIT or SL_LIMIT order, the reference of a MARKET order), `trigger_price` (of an SL_LIMIT
-                order), `product`, `client_order_id`.
-
-        Raises:
-            ConfigurationError: The order is malformed; every finding is in the message.
-        """
-        if self._remote is not None:
-            answer = await self._remote.ask("execute_order", dict(order))
-            return msgspec.convert(answer, OrderResult, strict=False)
-        books = self._here().books
-        request = parse_direct(order, books.users, self._instruments)
-        direct, sends = await self._here().thread.run(books.direct, request)
-        self._dispatch(sends)
-        return await self._settled(direct, sends)
 
     def require_lock(self) -> None:
         """Make sure that this manager keeps the books itself.
@@ -387,6 +363,8 @@ class OrderManager:
         return {
             "ping": ping,
             "execute_order": served(self.execute_order),
+            "cancel_order": served(lambda given: self.cancel_order(str(given.get("order_id")))),
+            "modify_order": served(lambda given: self.modify_order(**{"order_id": "", **given})),
             "users": served(lambda _: self.users()),
             "arm": served(lambda given: self.arm(_names(given))),
             "disarm": served(lambda given: self.disarm(_names(given))),
@@ -418,19 +396,6 @@ class OrderManager:
         """Give queued orders to their accounts."""
         if sends:
             self._here().lanes.dispatch(sends)
-
-    async def _settled(self, direct: Direct, sends: Sequence[Order]) -> OrderResult:
-        """Return a direct order's result once its broker has answered, or after a while as it stands."""
-        waiting = (OrderState.NEW, OrderState.SENDING)
-        give_up_s = self._clock.boot_s() + DIRECT_PATIENCE_S
-        for order in sends:
-            while order.state in waiting and self._clock.boot_s() < give_up_s:  # noqa: ASYNC110
-                # The order moves on the thread of the books, which knows no event of this loop.
-                await asyncio.sleep(DIRECT_POLL_S)
-            direct = replace(
-                direct, state=order.state, filled=order.filled, value_paise=order.value_paise, rule=order.rule
-            )
-        return direct.result()
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)

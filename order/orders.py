@@ -235,6 +235,11 @@ class Order:
     def limit_terms(self) -> OrderTerms:
         """Return what a broker needs to know: a LIMIT or SL_LIMIT over the whole quantity, never MARKET."""
         terms, wire = self.terms(0), self.wire
+        if wire is not None and wire.wish is not None:
+            quantity, price, trigger = wire.wish
+            return msgspec.structs.replace(
+                terms, quantity=quantity, price_paise=price, trigger_paise=trigger, order_type=self.order_type
+            )
         followed = terms.order_type is OrderType.MARKET and wire is not None
         return msgspec.structs.replace(
             terms,

@@ -89,8 +89,8 @@ def parse_direct(
     if isinstance(quantity, bool) or not isinstance(quantity, int) or not 0 < quantity <= MAX_QUANTITY:
         found.append(f"quantity {quantity!r} must be a whole number of shares, 1 to {MAX_QUANTITY}")
         quantity = 0
-    price = _price(order, "price", found)
-    trigger = _price(order, "trigger_price", found)
+    price = read_price(order, "price", found)
+    trigger = read_price(order, "trigger_price", found)
     if order_type is OrderType.LIMIT and not price:
         found.append("price: a LIMIT order needs one")
     if order_type is OrderType.SL_LIMIT:
@@ -152,7 +152,8 @@ def _choice(
         return None
 
 
-def _price(order: Mapping[str, object], key: str, found: list[str]) -> int:
+def read_price(order: Mapping[str, object], key: str, found: list[str]) -> int:
+    """Return a price in rupees as paise, 0 where none is given; what is wrong with it goes into *found*."""
     value = order.get(key)
     if value is None:
         return 0

@@ -33,6 +33,9 @@ ALARM_AGAIN_US = 60 * SECOND_US
 AGAIN_US = (SECOND_US, 2 * SECOND_US, 5 * SECOND_US, 10 * SECOND_US, 30 * SECOND_US, 60 * SECOND_US)
 """Pauses before what did not leave us, or an exit that was refused, goes out again; the last one repeats."""
 
+BY_OWNER = "cancelled by its owner"
+"""The rule of a direct order that nobody wants any more: what is left of it is not tried again."""
+
 FATE_UNKNOWN = (OrderState.SENDING, OrderState.UNKNOWN, OrderState.REVIEW)
 FROZEN = (OrderState.UNKNOWN, OrderState.REVIEW)
 DOUBLED = "doubled"
@@ -69,6 +72,7 @@ class Resolver(Steps):
         _count(line, order)
         if order.wire is not None and order.wire.sent_us:
             line.orders[order.tag] = order
+            order.wire.cancel = order.rule == BY_OWNER
 
     def know_late(self, order: Order) -> None:
         """Take a stored order that is done and may still show at the broker, at start."""
@@ -195,6 +199,8 @@ class Resolver(Steps):
     def try_exit_again(self, order: Order, now_us: int, absences: int = 0) -> Order | None:
         """Keep an exit latched that the broker did not carry out: the rest goes out as a new attempt."""
         if order.purpose is not Purpose.EXIT or order.state is OrderState.FILLED or not order.remaining:
+            return None
+        if order.rule == BY_OWNER:
             return None
         # What is left to get out of may have changed meanwhile.
         open_quantity = abs(order.book.quantity) - order.book.exiting - order.book.stopping

@@ -164,6 +164,8 @@ class Steps(Amending):
             return None
         if wire.cancel:
             return True
+        if wire.wish is not None:
+            return None if not wire.read_us or shown_as(order.limit_terms(), wire) else False
         if order.purpose is Purpose.STOP:
             fits = wire.converted or not order.taken
             return None if not wire.read_us or (fits and shown_as(order.limit_terms(), wire)) else False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from order.cover import Cover
 
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from order.orders import Order
     from order.reconcile import Finding, Reconciliation
     from shared.models import Quote
+
+
+class Wish(NamedTuple):
+    """How its owner wants a direct order to be: total shares, limit, trigger (0: none)."""
+
+    quantity: int
+    price_paise: int
+    trigger_paise: int
 
 
 @dataclass(slots=True)
@@ -39,6 +47,8 @@ class Wire:
         amend: The request about it that is not settled.
         amended_us: Wall time at which the broker refused a request: a reading comes before the next one.
         read_us: Wall time at which the latest reading that shows it was asked for.
+        wish: What its owner wants of it and the books do not show yet.
+        refusal: Why the broker refused the last wish.
         want_quantity: Total that it shall have; 0: what it has.
         modified: A modify of it was sent by this process.
         blind: It was sent without a fresh price: the first one that comes is where it began.
@@ -74,6 +84,8 @@ class Wire:
     seen_quantity: int = 0
     seen_trigger_paise: int = 0
     want_quantity: int = 0
+    wish: Wish | None = None
+    refusal: str = ""
     modified: bool = False
     blind: bool = False
     stuck_us: int = 0

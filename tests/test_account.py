@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -53,14 +54,16 @@ def rehearsal(tmp_path: Path) -> Iterator[Rehearsal]:
     made.close()
 
 
-def execute(rehearsal: Rehearsal, symbol: str, side: str, quantity: int) -> OrderResult:
+def execute(
+    rehearsal: Rehearsal, symbol: str, side: str, quantity: int, limit: Decimal | None = None
+) -> OrderResult:
     """Send an order to whoever keeps the books, until there is a price for it."""
 
     async def ask() -> OrderResult:
         settings = Settings.load(env_file=None, home=rehearsal.home, paper_trading=False)
         order = {
-            "user_id": "user_001", "symbol": symbol, "side": side, "order_type": "MARKET",
-            "quantity": quantity,
+            "user_id": "user_001", "symbol": symbol, "side": side, "quantity": quantity,
+            "order_type": "MARKET" if limit is None else "LIMIT", "price": limit,
         }  # fmt: skip
         async with OrderManager(False, environment="sandbox", settings=settings) as manager:
             return await manager.execute_order(order)
@@ -212,4 +215,30 @@ def test_brokers_square_off_is_booked_as_such(rehearsal: Rehearsal) -> None:
     rehearsal.until(lambda: not ours(rehearsal), "and we know")
     rules = [row["rule"] for row in rehearsal.rows("orders", "--user", "user_001")]
     assert [rule.partition(":")[0] for rule in rules if rule] == ["BROKER_SQUAREOFF"]
+    assert rehearsal.trading("verify")[0] == 0
+
+
+@pytest.mark.timeout(4 * PATIENCE_S)
+def test_direct_order_is_changed_and_taken_back_at_the_broker(rehearsal: Rehearsal) -> None:
+    rehearsal.sandbox("--speed", "1", "--seed", "7")
+    rehearsal.start("run")
+    rehearsal.arm()
+    bought(rehearsal, 10, "TCS")
+    high = (paid(rehearsal, "TCS") * Decimal("1.05")).quantize(Decimal(1))
+    given = execute(rehearsal, "TCS", "SELL", 10, high)
+    assert given.status is OrderState.ACCEPTED
+    code, said = rehearsal.trading(
+        "orders", "modify", given.order_id, "--price", f"{high - 5}", "--quantity", "6", "--json"
+    )
+    assert (code, json.loads(said)["message"]) == (0, f"changed: 6 shares at {high - 5}.00")
+    (row,) = [row for row in rehearsal.ask("/sandbox/ledger")["orders"] if row["ordertag"] == given.order_id]
+    assert (Decimal(str(row["price"])), int(row["quantity"])) == (high - 5, 6)
+    assert rehearsal.trading("orders", "modify", given.order_id, "--quantity", "7")[0] == 2
+    assert rehearsal.trading("orders", "modify", given.order_id)[0] == 2
+    code, said = rehearsal.trading("orders", "cancel", given.order_id, "--json")
+    assert (code, json.loads(said)["status"]) == (0, "CANCELLED")
+    (row,) = [row for row in rehearsal.ask("/sandbox/ledger")["orders"] if row["ordertag"] == given.order_id]
+    assert row["status"] == "cancelled"
+    assert rehearsal.trading("orders", "cancel", given.order_id)[0] == 2
+    assert ours(rehearsal) == theirs(rehearsal) == {"TCS": 10}
     assert rehearsal.trading("verify")[0] == 0

@@ -362,3 +362,49 @@ async def test_user_of_an_unknown_broker_is_refused(tmp_path: Path) -> None:
     async with OrderManager(settings=settings) as manager:
         with pytest.raises(ConfigurationError, match="no broker 'angle_one'"):
             await manager.add_user("asha", broker="angle_one")
+
+
+class Willing(ScriptedVenue):
+    """Does what it is asked, and shows it in its books; quantities are totals."""
+
+    async def place(self, tag: str, terms: OrderTerms, slot: Slot | None = None) -> PlaceOutcome:
+        self.orders = [row(tag, price=terms.price_paise, quantity=terms.quantity)]
+        return await super().place(tag, terms, slot)
+
+    async def modify(self, venue_order_id: str, terms: OrderTerms, slot: Slot | None = None) -> PlaceOutcome:
+        tag = self.orders[0].tag
+        self.orders = [row(tag, price=terms.price_paise, quantity=terms.quantity)]
+        return await super().modify(venue_order_id, terms, slot)
+
+    async def cancel(self, venue_order_id: str, terms: OrderTerms, slot: Slot | None = None) -> PlaceOutcome:
+        self.orders = [row(self.orders[0].tag, VenueState.CANCELLED, quantity=self.orders[0].quantity)]
+        return await super().cancel(venue_order_id, terms, slot)
+
+
+async def test_direct_order_is_changed_and_taken_back_over_the_control_socket(
+    make: Callable[..., OrderManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("READ_S", "CHASE_S"):
+        monkeypatch.setattr(f"order.lane.{name}", 0.02)
+    monkeypatch.setattr("order.steps.CHANGE_PAUSE_US", 0)
+    venue = Willing()
+    manager = await far(make, venue)
+    clock = manager._clock
+    assert isinstance(clock, ManualClock)
+    venue.now_us = lambda: (clock.advance(0.01), clock.now_us())[1]  # type: ignore[func-returns-value]
+    await manager.arm()
+    given = await manager.execute_order(FAR)
+    async with make(paper=False, environment="sandbox") as other:
+        changed = await other.modify_order(given.order_id, price="2499", quantity=8)
+        assert (changed.message, changed.status) == (
+            "changed: 8 shares at 2499.00", OrderState.ACCEPTED
+        )  # fmt: skip
+        with pytest.raises(ConfigurationError, match="more than its 8"):
+            await other.modify_order(given.order_id, quantity=9)
+        with pytest.raises(ConfigurationError, match="nothing is to be changed"):
+            await other.modify_order(given.order_id)
+        gone = await other.cancel_order(given.order_id)
+        assert (gone.message, gone.status) == ("it is cancelled", OrderState.CANCELLED)
+        with pytest.raises(ConfigurationError, match="is CANCELLED already"):
+            await other.cancel_order(given.order_id)
+    assert [kind for kind, _, _ in venue.changes] == ["modify", "cancel"]
