@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from broker.base import ChangeOutcome, VenueBook, VenuePosition
+from broker.base import ChangeOutcome, PlaceOutcome, VenueBook, VenuePosition, VenueRule
 from order.amend import Amendment
 from order.by_hand import Change
+from order.books import BookKey
 from order.desk import Desk
+from order.nights import RuleStep
 from order.orders import Order, Purpose
 from order.reconcile import Reconciliation
 from order.record import Recorder
@@ -148,6 +150,31 @@ class AccountBooks:
             *("reconcile", now_us, user_no, when, msgspec.to_builtins(positions), held, cash_paise),
         )
         return made[0]
+
+    def rules_due(self, user_no: int) -> bool:
+        """Whether the list of a user's rules at the broker has to be read; see `order.nights`."""
+        return self.desk.rules_due(user_no, self._clock.now_us())
+
+    def rule_steps(self, user_no: int, rules: list[VenueRule]) -> tuple[list[RuleStep], list[Order]]:
+        """Take the list of a user's rules; return requests about them, claimed, and orders to be sent."""
+        now_us = self._clock.now_us()
+        steps: list[RuleStep] = []
+
+        def look(desk: Desk) -> None:
+            steps.extend(desk.rule_steps(user_no, rules, now_us))
+            if desk.changes.empty:
+                self.recorder.drop()
+
+        sends = self._commit(look, "rule_steps", now_us, user_no, msgspec.to_builtins(rules))
+        return steps, sends
+
+    def answer_rule(self, book: BookKey, outcome: PlaceOutcome) -> None:
+        """Book what a broker answered to a request about a rule."""
+        now_us = self._clock.now_us()
+        said = [type(outcome).__name__, msgspec.to_builtins(outcome)]
+        self._commit(
+            lambda desk: desk.answer_rule(book, outcome, now_us), "answer_rule", now_us, list(book), said
+        )
 
     def engaged(self, user_no: int) -> bool:
         """Whether a user holds something in the market at hand, or has an order that is not done."""

@@ -6,7 +6,7 @@ import structlog
 
 from order.books import Book
 from order.day_plan import NO_ENTRY_US, DayPlan
-from order.protection import Protection
+from order.nights import Nights
 from order.risk import Refused
 from shared.calendar import DAY_US, IST_OFFSET_US, MINUTE_US
 from shared.instruments import Instrument
@@ -20,7 +20,7 @@ ALARM_AGAIN_US = MINUTE_US
 log = structlog.get_logger(__name__)
 
 
-class Bells(Protection):
+class Bells(Nights):
     """Rings for each market and symbol when a moment of its day has come.
 
     A replay goes by the data's time, so that speed changes nothing; live goes by the wall as well, so that

@@ -17,6 +17,7 @@ import structlog
 from broker.base import ChangeOutcome, NotSent, PlaceOutcome, RemoteVenue, Slot, Unknown
 from order.amend import Amendment
 from order.bookkeeper import Bookkeeper
+from order.night_watch import NightWatch
 from order.orders import Order, Purpose
 from order.price_watch import PriceWatch
 from order.reconcile import Reconciliation
@@ -122,6 +123,7 @@ class Lane:
         self._working = 1  # until the first reading says otherwise
         self._reading = asyncio.Lock()
         self._prices = PriceWatch(user_no, venue, thread, books, self._say)
+        self._nights = NightWatch(user_no, venue, thread, books, dispatch, self._say)
 
     def start(self) -> None:
         """Begin to work."""
@@ -132,6 +134,7 @@ class Lane:
             ("books", self._read_on()),
             ("chase", self._chase_on()),
             ("comparison", self._compare_on()),
+            ("nights", self._nights.run()),
         ):
             task = asyncio.create_task(work, name=f"{name} of {self.user_id}")
             task.add_done_callback(self._ended)

@@ -145,7 +145,10 @@ class Outside(Reviews):
         done = line.booked.get(row.venue_order_id, 0) + finding.shares - left
         line.booked[row.venue_order_id] = done
         line.cover.booked((finding.symbol, finding.product), row.side, finding.shares - left)
-        self.note_account(user_no, BOOKED, row.venue_order_id, str(done), now_us)
+        self._note_booked(user_no, row, done, now_us)
+
+    def _note_booked(self, user_no: int, row: VenueOrder, shares: int, now_us: int) -> None:
+        self.note_account(user_no, BOOKED, row.venue_order_id, str(shares), now_us)
 
     def _books_of(self, user_no: int, run: str, finding: Finding) -> list[Book]:
         """Return the books that a close takes from: what was ordered by hand comes first."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from order.night import NIGHT, Night, NightState
 from order.orders import DIRECT_ENGINE, OWN_ENGINE, disposition
 from order.rows import read_users
 from order.stores import open_for_reading
@@ -248,6 +249,8 @@ class Reader:
             " USING (market_no, strategy_no, symbol_no, product, user_no)"
             " ORDER BY user_no, strategy_no, symbol_no"
         )
+        kept = self._sql.execute("SELECT value FROM account_marks WHERE kind = ?", (NIGHT,))
+        nights = {night.book: night for night in (Night.stored(str(value)) for (value,) in kept)}
         for (
             market_no,
             strategy_no,
@@ -281,7 +284,10 @@ class Reader:
                 net=rupees(int(realised) - int(charges)),
                 mark=None if mark is None else rupees(mark),
                 unrealised=None if mark is None or not held else rupees(held * mark - int(cost)),
-                protection=_protection(held, str(product), int(stop or 0), int(target_price or 0)),
+                protection=_protection(
+                    held, str(product), int(stop or 0), int(target_price or 0),
+                    nights.get((market_no, strategy_no, symbol_no, product, user_no)),
+                ),
             )
 
     def dispositions(self, run: str | None = None) -> dict[str, int]:
@@ -366,12 +372,16 @@ class Reader:
         )
 
 
-def _protection(held: int, product: str, stop_paise: int, target_paise: int) -> str:
+def _protection(held: int, product: str, stop_paise: int, target_paise: int, night: Night | None) -> str:
     """Return what protects a position, in words; no DAY stop survives the close."""
     levels = (("stop", stop_paise), ("target", target_paise))
     said = [f"{name} {rupees(paise)}" for name, paise in levels if held and paise]
     if held and product == Product.DELIVERY:
-        said.append("UNPROTECTED OVERNIGHT")
+        resting = night.quantity if night is not None and night.state is NightState.RESTING else 0
+        if night is not None and resting:
+            said.append(f"overnight {resting} by GTT {night.rule_id}")
+        if resting < held:
+            said.append("UNPROTECTED OVERNIGHT")
     return ", ".join(said)
 
 

@@ -90,7 +90,7 @@ class ScriptedVenue:
         self.identity = f"wire-{uuid4().hex}"
         self.answers = list(answers) or [Accepted("v1")]
         self.posts: list[tuple[str, OrderTerms]] = []
-        self.changes: list[tuple[str, str, OrderTerms]] = []
+        self.changes: list[tuple[str, str, OrderTerms | None]] = []
         self.orders: list[VenueOrder] = []
         self.held: list[VenuePosition] = []
         self.demat: dict[str, int] = {}
@@ -152,6 +152,7 @@ class ScriptedVenue:
 
     async def cash_paise(self) -> int:
         return 10_000_000
+
     async def rules(self) -> list[VenueRule]:
         if self.broken:
             raise VenueUnavailable("The list is torn.")
@@ -162,6 +163,7 @@ class ScriptedVenue:
         return Accepted("r1")
 
     async def drop_rule(self, rule_id: str, symbol: str) -> ChangeOutcome:
+        self.changes.append(("drop_rule", rule_id, None))
         return Accepted(rule_id)
 
     def on_hint(self, listener: Callable[[str], None]) -> None:
