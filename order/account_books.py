@@ -8,8 +8,8 @@ import msgspec
 
 from broker.base import ChangeOutcome, PlaceOutcome, VenueBook, VenuePosition, VenueRule
 from order.amend import Amendment
-from order.by_hand import Change
 from order.books import BookKey
+from order.by_hand import Change
 from order.desk import Desk
 from order.nights import RuleStep
 from order.orders import Order, Purpose
