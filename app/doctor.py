@@ -80,6 +80,7 @@ def examine(today: date | None = None) -> list[Finding]:
         ("locks", lambda: _locks(settings.home)),
         ("engine store", lambda: _engine_store(settings)),
         ("order store", lambda: _order_store(settings)),
+        ("reconciliation", lambda: _reconciliation(settings)),
         ("signal key", lambda: _signal_key(settings)),
         ("bus", lambda: _bus(settings)),
         ("strategies", lambda: _strategies(settings)),
@@ -213,6 +214,21 @@ def _order_store(settings: Settings) -> Iterator[Finding]:
         yield _postgres(settings.postgres_url, SCHEMA, settings)
         return
     yield _store("order store", settings.home / FILE_NAME, SCHEMA, settings)
+
+
+def _reconciliation(settings: Settings) -> Iterator[Finding]:
+    """How the last comparison with each broker's account went; nothing where there was none."""
+    from order.reading import Reader
+    from shared.errors import StoreError
+
+    try:
+        books = Reader(settings.home, settings.postgres_url)
+    except StoreError:
+        return  # the check of the store tells
+    with contextlib.closing(books.database):
+        for user_id, last in books.reconciliations():
+            remedy = "" if last.clean else "Compare with the broker's own books; `trading arm` looks anew."
+            yield Finding("reconciliation", last.clean, f"{user_id}: {last}", remedy)
 
 
 def _postgres(url: str, schema: Schema, settings: Settings) -> Finding:

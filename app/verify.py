@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from order.audit import Audit, OutboxRow, audit
 from order.mirror import as_sqlite
+from order.reading import Reader
 from order.stores import open_for_reading
 from shared.store.port import Database
 from shared.store.sqlite import Database as SqliteDatabase
@@ -19,10 +21,16 @@ from strategy.outbox_proof import proven_rows
 
 
 class Verdict:
-    """An audit with how to show it."""
+    """An audit with how to show it.
 
-    def __init__(self, audit: Audit) -> None:
+    Args:
+        audit: Of the stores.
+        reconciled: How the last comparison with each broker's account went, by user; no part of the proof.
+    """
+
+    def __init__(self, audit: Audit, reconciled: Mapping[str, str] | None = None) -> None:
         self.audit = audit
+        self.reconciled = dict(reconciled or {})
 
     @property
     def clean(self) -> bool:
@@ -31,15 +39,17 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures under their public names."""
-        return asdict(self.audit)
+        return {**asdict(self.audit), "reconciled": self.reconciled}
 
     def show(self) -> None:
         """Print the figures, then the findings."""
-        figures = {name: value for name, value in self.as_dict().items() if name != "findings"}
+        figures = {name: value for name, value in asdict(self.audit).items() if name != "findings"}
         for name, value in figures.items():
             print(f"{name.replace('_', ' '):<16} {'–' if value is None else value:>8}")
         for line in self.audit.findings:
             print(line)
+        for user_id, how in self.reconciled.items():
+            print(f"{user_id} with the broker, {how}")
         said = "The books add up." if self.clean else "The books do not add up."
         if sys.stdout.isatty():
             said = f"\033[{'32' if self.clean else '1;31'}m{said}\033[0m"
@@ -60,7 +70,9 @@ def verify_home(home: Path, url: str | None = None) -> Verdict:
     """
     with ExitStack() as stack:
         orders, engine = open_stores(home, url, stack)
-        return Verdict(audit(orders, "main", "", []) if engine is None else _audit(orders, engine))
+        found = audit(orders, "main", "", []) if engine is None else _audit(orders, engine)
+    with closing(Reader(home, url)) as books:
+        return Verdict(found, {user_id: str(last) for user_id, last in books.reconciliations()})
 
 
 def open_stores(

@@ -11,17 +11,20 @@ from broker.base import VenueFill, VenueOrder
 from order.books import Book
 from order.lifecycle import Event
 from order.orders import MANUAL, OWN_ENGINE, Order, Purpose
-from order.reconcile import Finding, Kind, Reconciliation, Sight, compare
+from order.reconcile import FINAL, RECONCILED, Finding, Kind, Reconciliation, Sight, compare
 from order.resolver import Nets
 from order.review import Reviews
 from order.store import Loaded
+from shared.calendar import at_ist, day_of
 from shared.clock import ist_day
 from shared.ids import direct_id
 from shared.models import OrderState, OrderType, Product, Side
 
-BOOKED, OWNED, PAUSED, RECONCILED = "booked", "owned", "paused", "reconciled"
-"""Kinds of marks: shares of others' orders in our books, and beside them; symbols that rest for a day; the
-last comparison."""
+BOOKED, OWNED, PAUSED = "booked", "owned", "paused"
+"""Kinds of marks: shares of others' orders in our books, and beside them; symbols that rest for a day."""
+
+FINAL_AT = "16:05"
+"""From this time (IST) on a broker's books of a trading day are final."""
 
 CLOSES = (Kind.BY_HAND, Kind.BROKER_SQUAREOFF)
 
@@ -42,6 +45,8 @@ class Outside(Reviews):
                 line.owned[what] = int(value)
             elif kind == PAUSED:
                 line.paused[what] = int(value)
+            elif kind == FINAL:
+                line.final_day = max(line.final_day, int(what))
 
     def paused(self, user_no: int, strategy_no: int, symbol_no: int, day: int) -> bool:
         """Whether a strategy rests in a symbol on *day*, because the user closed its position by hand."""
@@ -86,9 +91,10 @@ class Outside(Reviews):
         others = [row for row in line.rows if not self._is_ours(user_no, row)]
         self._own(user_no, unclear, others, now_us)
         clean = not line.doubled and all(each.kind is not Kind.DIFFERENCE for each in told)
+        final = when == "minute" and run == "live" and self._final(line.final_day, now_us)
         made = Reconciliation(
-            at_us=now_us, when=when, clean=clean, findings=told, orders=len(line.rows), foreign=len(others),
-            cash_paise=cash_paise,
+            at_us=now_us, when="close" if final else when, clean=clean, findings=told,
+            orders=len(line.rows), foreign=len(others), cash_paise=cash_paise,
         )  # fmt: skip
         before = line.reconciled.notes if line.reconciled is not None else []
         for note in made.notes:
@@ -97,7 +103,11 @@ class Outside(Reviews):
                 log.error("a difference between the broker and our books", user=user_no, what=note)
         line.told &= set(made.notes)
         line.reconciled = made
-        self.note_account(user_no, RECONCILED, "", msgspec.json.encode(made).decode(), now_us)
+        told_as = msgspec.json.encode(made).decode()
+        self.note_account(user_no, RECONCILED, "", told_as, now_us)
+        if final:
+            line.final_day = ist_day(now_us)
+            self.note_account(user_no, FINAL, str(line.final_day), told_as, now_us)
         self.journal_moves("reconcile", now_us, [user_no, when])
         return made
 
@@ -108,6 +118,12 @@ class Outside(Reviews):
         )
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _final(self, done: int, now_us: int) -> bool:
+        """Whether the books of a trading day are final and have not been compared as such."""
+        day = day_of(now_us)
+        traded = self.calendar.session(day) is not None
+        return traded and done < ist_day(now_us) and now_us >= at_ist(day, FINAL_AT)
 
     def _is_ours(self, user_no: int, row: VenueOrder) -> bool:
         line = self.line(user_no)

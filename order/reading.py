@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ import msgspec
 
 from order.night import NIGHT, Night, NightState
 from order.orders import DIRECT_ENGINE, OWN_ENGINE, disposition
+from order.reconcile import FINAL, RECONCILED, Reconciliation
 from order.rows import read_users
 from order.stores import open_for_reading
 from order.users import User
@@ -232,6 +234,16 @@ class Reader:
                 quote=rupees(int(row[10])),
                 quote_at=instant(int(row[11])),
             )
+
+    def reconciliations(self, *, final: bool = False) -> Iterator[tuple[str, Reconciliation]]:
+        """Yield user and last comparison with the broker's account, by user; or those of *final* books."""
+        rows = self._sql.execute(
+            "SELECT user_no, value FROM account_marks WHERE kind = ? ORDER BY user_no, at_us",
+            (FINAL if final else RECONCILED,),
+        )
+        for user_no, value in rows:
+            with contextlib.suppress(msgspec.MsgspecError, KeyError):  # damage is verify's affair
+                yield self._users[int(user_no)].user_id, msgspec.json.decode(str(value), type=Reconciliation)
 
     def positions(
         self, *, user_id: str | None = None, run: str | None = None, marks: dict[str, int] | None = None

@@ -13,10 +13,14 @@ from enum import StrEnum
 import msgspec
 
 from broker.base import VenueOrder
-from shared.models import Product, Side
+from shared.calendar import IST
+from shared.models import Product, Side, instant
 
 Key = tuple[str, str]
 """Symbol and product."""
+
+RECONCILED, FINAL = "reconciled", "final"
+"""Kinds of marks: the last comparison, and that of a day's final books."""
 
 SQUARE_OFF = re.compile(r"square[ -]?off", re.IGNORECASE)
 """In these words a broker says why it closed an intraday position."""
@@ -71,6 +75,14 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     orders: int = 0
     foreign: int = 0
     cash_paise: int = 0
+
+    def __str__(self) -> str:
+        """Return it in one line: when, what for, how it went, and what the account has."""
+        at = instant(self.at_us).astimezone(IST).strftime("%d %b %Y %H:%M:%S")
+        said = "clean" if self.clean else "; ".join(self.notes) or "two orders carry one tag"
+        foreign = f", {self.foreign} of others" if self.foreign else ""
+        cash = f"₹{self.cash_paise / 100:,.2f}"
+        return f"{at} IST ({self.when}): {said}; {self.orders} orders{foreign}, {cash} there"
 
     @property
     def notes(self) -> list[str]:

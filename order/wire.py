@@ -114,6 +114,7 @@ class Line:
         booked: Shares of others' orders that our books have as closes, by the broker's id.
         owned: Shares of others' orders that were seen beside ours, by the broker's id.
         paused: Days on which strategies rest, by `strategy:symbol` numbers.
+        final_day: The last day whose final books were compared.
         misread_day: The day on which the broker took the quantity of a modify for something else.
         blind: Symbols of exits at the broker that have no fresh price.
         prices: The last prices that the account's own connection told, by symbol.
@@ -139,6 +140,7 @@ class Line:
     booked: dict[str, int] = field(default_factory=dict)
     owned: dict[str, int] = field(default_factory=dict)
     paused: dict[str, int] = field(default_factory=dict)
+    final_day: int = 0
     misread_day: int = 0
     blind: set[str] = field(default_factory=set)
     prices: dict[str, Quote] = field(default_factory=dict)

@@ -6,13 +6,19 @@ from datetime import date
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from app.doctor import Finding, examine, show
 from app.plan import CREDENTIALS
+from app.verify import verify_home
+from order.reconcile import Finding as Difference
+from order.reconcile import Kind, Reconciliation
+from order.schema import FILE_NAME
 from order.stores import PostgresOrderStore
 from shared.store.lock import FileLock
 from tests import postgres
+from tests.order.conftest import MONDAY_US
 
 
 @pytest.fixture
@@ -40,6 +46,38 @@ def test_doctor_of_a_used_folder_finds_no_fault(used: Path) -> None:
     assert faults() == {}
     assert "environment paper" in found["order store"]
     assert found["locks"] == "free, nothing runs on this state"
+
+
+def note_comparison(home: Path, *, clean: bool) -> None:
+    """Store how the last comparison of the first user's account went."""
+    text = "TCS INTRADAY: 5 at the broker, 0 here"
+    finding = Difference(Kind.DIFFERENCE, "TCS", "INTRADAY", 5, text=text)
+    made = Reconciliation(
+        at_us=MONDAY_US, when="minute", clean=clean, findings=() if clean else (finding,), orders=3,
+        foreign=1, cash_paise=100_000_050,
+    )  # fmt: skip
+    connection = apsw.Connection(str(home / FILE_NAME))
+    value = msgspec.json.encode(made).decode()
+    connection.execute("INSERT INTO account_marks VALUES (1, 'reconciled', '', ?, 1)", (value,))
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("clean", "said"), [(True, "clean"), (False, "TCS INTRADAY: 5 at the broker, 0 here")]
+)
+def test_doctor_tells_how_the_broker_and_the_books_agree(used: Path, clean: bool, said: str) -> None:
+    note_comparison(used, clean=clean)
+    (found,) = (each for each in examine() if each.name == "reconciliation")
+    assert found.ok is clean
+    assert found.what == (
+        f"user_001: 01 Jul 2024 10:00:00 IST (minute): {said}; 3 orders, 1 of others, ₹1,000,000.50 there"
+    )
+
+
+def test_verify_tells_it_too(used: Path) -> None:
+    note_comparison(used, clean=False)
+    found = verify_home(used).as_dict()
+    assert "TCS INTRADAY: 5 at the broker" in found["reconciled"]["user_001"]
 
 
 def test_doctor_names_who_holds_the_locks_and_takes_none(used: Path) -> None:

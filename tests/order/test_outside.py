@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from broker.base import Accepted, VenueOrder, VenuePosition, VenueState, VenueTrade
+from order.reading import Reader
 from order.reconcile import Reconciliation
+from shared.calendar import at_ist, day_of
 from shared.models import Product, Side
 from tests.order.venue import LOST, RUN, book, fills, hold, price, report, row, send, states
 
@@ -50,6 +52,29 @@ def test_agreement_is_clean_and_kept(far: Room) -> None:
     assert (found.clean, found.when, found.cash_paise, found.orders) == (True, "start", 5_000, 1)
     ((value,),) = far.query("SELECT value FROM account_marks WHERE kind = 'reconciled'")
     assert '"clean":true' in str(value)
+
+
+def test_final_books_of_a_day_are_compared_once_after_the_close(far: Room) -> None:
+    far.board.run = "live"
+    for clock, when in [("16:04", "minute"), ("16:05", "close"), ("16:06", "minute")]:
+        far.later((at_ist(day_of(far.clock.now_us()), clock) - far.clock.now_us()) / 1e6)
+        assert far.books.reconcile(1, "minute", [], {}, 12_345).when == when
+    far.open()
+    far.later(60)
+    assert far.books.reconcile(1, "minute", [], {}, 12_345).when == "minute"
+    reader = Reader(far.home)
+    ((user, final),) = reader.reconciliations(final=True)
+    assert (user, str(final)) == (
+        "u1", "01 Jul 2024 16:05:00 IST (close): clean; 0 orders, ₹123.45 there",
+    )  # fmt: skip
+    ((_, last),) = reader.reconciliations()
+    assert last.when == "minute"
+    reader.close()
+
+
+def test_books_of_a_rehearsal_are_never_final(far: Room) -> None:
+    far.later((at_ist(day_of(far.clock.now_us()), "16:30") - far.clock.now_us()) / 1e6)
+    assert far.books.reconcile(1, "minute", [], {}, 0).when == "minute"
 
 
 def test_close_by_hand_shrinks_the_book_by_the_brokers_own_trades(far: Room) -> None:
