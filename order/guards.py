@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from order.books import Book, BookKey
@@ -43,8 +43,8 @@ class Guard:
         best_paise: Best price since the entry.
         stops: Stop orders made for this entry so far.
         stopped_us: Market time of the last stop-out; 0: none.
-        order: The stop order that is not done.
-        exit: An exit that waits for that order, which is to become it.
+        orders: The stop orders that are not done; more than one where the freeze quantity wants it.
+        exit: An exit that waits for those orders, which are to become it.
         bare_us: Wall time since which shares have no accepted stop; 0 while they have one.
         not_before_us: Wall time before which a stop that was refused is not sent anew.
         on_the_way: Its shares have not arrived, so that no stop may sell them.
@@ -63,7 +63,7 @@ class Guard:
     best_paise: int = 0
     stops: int = 0
     stopped_us: int = 0
-    order: Order | None = None
+    orders: list[Order] = field(default_factory=list)
     exit: Order | None = None
     bare_us: int = 0
     not_before_us: int = 0

@@ -18,6 +18,7 @@ from order.guards import STOP_LEG, Guard, Plan, book_key
 from order.leaving import Leaving
 from order.lifecycle import Event
 from order.orders import Order, Purpose, Taken
+from order.requests import MAX_QUANTITY
 from order.risk import Refused
 from order.slippage import slippage_bps
 from shared.models import AT_VENUE_STATES, DONE_STATES, OrderState, OrderType, Product, Quote, Side, rupees
@@ -67,7 +68,7 @@ class Protection(Leaving):
             stop, plan.target_paise, plan.trail_bps, price_paise,
         )  # fmt: skip
         if known is not None:
-            made.stopped_us, made.order, made.exit = known.stopped_us, known.order, known.exit
+            made.stopped_us, made.orders, made.exit = known.stopped_us, known.orders, known.exit
         self._know_guard(made)
         self._write_guard(made)
         return None
@@ -91,7 +92,7 @@ class Protection(Leaving):
         if guard is None:
             return
         if order.purpose is Purpose.STOP:
-            guard.order = order
+            guard.orders.append(order)
         elif order.purpose is Purpose.EXIT and order.state is OrderState.NEW and not order.quantity:
             guard.exit = order
 
@@ -162,8 +163,8 @@ class Protection(Leaving):
         guard = self.guards.get(order.book.key)
         if order.purpose is not Purpose.STOP or order.wire is None:
             return
-        if guard is not None and (guard.order is None or guard.order.state in DONE_STATES):
-            guard.order = order
+        if guard is not None and all(stop.state in DONE_STATES for stop in guard.orders):
+            guard.orders = [order]
         else:
             order.wire.cancel = True  # another has taken its place
 
@@ -195,8 +196,8 @@ class Protection(Leaving):
             self.leave(guard.book, f"target {rupees(guard.target_paise)} reached", quote, now_us)
         elif guard.stop_paise:
             # A stop that rests does its work until the price is beyond its limit; without one we do it.
-            level = stops.stop_limit(side, guard.stop_paise, tick) if guard.order else guard.stop_paise
-            if stops.passed(side, price, level) and not (guard.order and price == level):
+            level = stops.stop_limit(side, guard.stop_paise, tick) if guard.orders else guard.stop_paise
+            if stops.passed(side, price, level) and not (guard.orders and price == level):
                 self._pass(guard, quote, now_us)
 
     def _pass(self, guard: Guard, quote: Quote | None, now_us: int) -> None:
@@ -206,12 +207,13 @@ class Protection(Leaving):
 
     def _bare(self, guard: Guard, now_us: int) -> bool:
         """Leave a position that has had no accepted stop for too long; return whether it has none now."""
-        stop, held = guard.order, guard.book.quantity
+        held = guard.book.quantity
         self.touched[guard.book.key] = guard
         if not held or not guard.stop_paise or guard.exit is not None or guard.book.exiting:
             guard.bare_us = 0
             return False
-        if stop is not None and stop.state in AT_VENUE_STATES:
+        resting = sum(stop.state in AT_VENUE_STATES for stop in guard.orders)
+        if resting and resting >= -(-self._to_protect(guard, now_us) // self._most(guard)):
             guard.bare_us = 0
             return False
         if guard.on_the_way or not self._open(guard, None, now_us):
@@ -231,28 +233,27 @@ class Protection(Leaving):
             self._tend(self.touched.pop(key), quote, now_us)
 
     def _tend(self, guard: Guard, quote: Quote | None, now_us: int) -> None:
-        """Bring stop, position and wish together; doing it twice does nothing more."""
-        book, stop = guard.book, guard.order
-        if stop is not None and stop.state is OrderState.NEW and not stop.queued:
-            stop.rule = "it was not sent"
-            self.moved(stop, Event.WITHDRAW, now_us)
-        if stop is not None and stop.state in DONE_STATES:
-            guard.order = stop = None
+        """Bring stops, position and wish together; doing it twice does nothing more."""
+        book = guard.book
+        for stop in guard.orders:
+            if stop.state is OrderState.NEW and not stop.queued:
+                stop.rule = "it was not sent"
+                self.moved(stop, Event.WITHDRAW, now_us)
+        guard.orders = [stop for stop in guard.orders if stop.state not in DONE_STATES]
         held, quote = book.quantity, quote or self.latest(guard.run, guard.instrument.symbol)
-        if stop is not None:
-            if guard.exit is not None:
-                self._take_over(guard, stop, quote, now_us)
-            elif self._to_protect(guard, stop, now_us) > 0 and guard.stop_paise:
-                self._fit(guard, stop, now_us)
-            else:
-                self._drop(stop, now_us)
+        if guard.orders:
+            need = self._to_protect(guard, now_us) if guard.stop_paise or guard.exit is not None else 0
+            if guard.exit is None:
+                self._spread(guard, need, quote, now_us)
+            elif self._open(guard, quote, now_us):
+                self._take_over(guard, need, quote, now_us)
         elif guard.exit is not None:
             self._finish(guard, guard.exit, quote, now_us)
         elif abs(held) > book.exiting and (held > 0) is not (guard.side is Side.SELL):
             log.error("over_exit", symbol=guard.instrument.symbol, shares=held)
             self.leave(book, "over_exit", quote, now_us)
         elif held and guard.stop_paise:
-            self._put_stop(guard, self._to_protect(guard, None, now_us), quote, now_us)
+            self._put_stops(guard, self._to_protect(guard, now_us), quote, now_us)
         elif not held and not book.entering:
             self.guarded.get((guard.run, guard.instrument.symbol), {}).pop(book.key, None)
 
@@ -262,16 +263,21 @@ class Protection(Leaving):
         at_us = now_us if guard.run == "live" or quote is None else quote.at_us
         return self.sends_open(guard.run, at_us, guard.instrument, Product(guard.book.key[3]))
 
-    def _put_stop(self, guard: Guard, shares: int, quote: Quote | None, now_us: int) -> None:
+    def _put_stops(self, guard: Guard, shares: int, quote: Quote | None, now_us: int) -> None:
         if shares <= 0 or now_us < guard.not_before_us or not self._open(guard, quote, now_us):
             return
         if quote is not None and stops.passed(guard.side, quote.price_paise, guard.stop_paise):
             self._pass(guard, quote, now_us)
             return
+        while shares > 0:
+            part = min(shares, self._most(guard))
+            shares -= part
+            self._put_stop(guard, part, quote, now_us)
+
+    def _put_stop(self, guard: Guard, shares: int, quote: Quote | None, now_us: int) -> None:
         order = Order(
             guard.signal_no, guard.signal_id, guard.account, STOP_LEG, guard.book, guard.instrument,
-            guard.run, Purpose.STOP, guard.side, Product(guard.book.key[3]), OrderType.SL_LIMIT,
-            self._most(guard, shares),
+            guard.run, Purpose.STOP, guard.side, Product(guard.book.key[3]), OrderType.SL_LIMIT, shares,
             stops.stop_limit(guard.side, guard.stop_paise, guard.instrument.tick_paise),
             quote.at_us if quote is not None else now_us,
         )  # fmt: skip
@@ -280,32 +286,41 @@ class Protection(Leaving):
             return  # shares on the way are not sold, by a stop neither
         order.attempt = guard.stops
         guard.stops += 1
-        guard.order = order
+        guard.orders.append(order)
         self._write_guard(guard)
         self.set_trigger(order, guard.stop_paise)
         self.send(order, quote, now_us)
 
-    def _most(self, guard: Guard, shares: int) -> int:
-        """Return how many shares one stop may cover; more are told, and go with the exit."""
-        freeze = guard.instrument.freeze_quantity
-        if freeze is None or shares < freeze:
-            return shares
-        log.error("a stop covers a part", symbol=guard.instrument.symbol, shares=shares, below=freeze)
-        return max((freeze - 1) // guard.instrument.lot, 1) * guard.instrument.lot
+    def _most(self, guard: Guard) -> int:
+        """Return how many shares one stop may be for, those filled included."""
+        freeze, lot = guard.instrument.freeze_quantity, guard.instrument.lot
+        return MAX_QUANTITY if freeze is None else max((freeze - 1) // lot, 1) * lot
 
-    def _to_protect(self, guard: Guard, stop: Order | None, now_us: int) -> int:
-        """Return for how many shares a stop may rest: what is held and, by two comparisons, shown."""
+    def _to_protect(self, guard: Guard, now_us: int) -> int:
+        """Return for how many shares stops may rest: what is held and, by two comparisons, shown."""
         book = guard.book
         shares = abs(book.quantity) - book.exiting
         key = guard.instrument.symbol, book.key[3]
         if guard.account.user.broker in self.venues or not self.line(book.key[4]).cover.steady(key):
             return shares
-        shown = self.cover(guard.account, book, guard.side, now_us, stop)
+        shown = self.cover(guard.account, book, guard.side, now_us, guard.orders)
         return shares if shown is None else min(shares, shown)
 
-    def _fit(self, guard: Guard, stop: Order, now_us: int) -> None:
-        """Give a stop the quantity of its position and the level of its guard."""
-        total = stop.filled + self._most(guard, self._to_protect(guard, stop, now_us))
+    def _spread(self, guard: Guard, need: int, quote: Quote | None, now_us: int) -> None:
+        """Let stops cover *need* shares, each below the freeze quantity; put what lacks."""
+        for stop in list(guard.orders):
+            part = min(need, self._most(guard) - stop.filled)
+            need -= max(part, 0)
+            if part > 0:
+                self._fit(guard, stop, part)
+            else:
+                self._drop(stop, now_us)
+        if need > 0 and guard.exit is None:
+            self._put_stops(guard, need, quote, now_us)
+
+    def _fit(self, guard: Guard, stop: Order, shares: int) -> None:
+        """Give a stop *shares* to cover, and the level of its guard."""
+        total = stop.filled + shares
         if stop.wire is not None:
             stop.wire.want_quantity = total
         elif stop.quantity != total:
@@ -325,16 +340,16 @@ class Protection(Leaving):
         else:
             stop.wire.cancel = True
 
-    def _take_over(self, guard: Guard, stop: Order, quote: Quote | None, now_us: int) -> None:
-        """Let a stop become the exit that waits for it."""
-        if not self._open(guard, quote, now_us):
-            return
-        if stop.state is OrderState.NEW or self._to_protect(guard, stop, now_us) <= 0:
-            self._drop(stop, now_us)
-            return
-        self._fit(guard, stop, now_us)
-        if stop.taken:
-            return
+    def _take_over(self, guard: Guard, need: int, quote: Quote | None, now_us: int) -> None:
+        """Let stops become the exit that waits for them."""
+        self._spread(guard, need, quote, now_us)
+        for stop in list(guard.orders):
+            if stop.state is OrderState.NEW:
+                self._drop(stop, now_us)
+            elif stop.state not in DONE_STATES and not stop.taken:
+                self._take(guard, stop, quote, now_us)
+
+    def _take(self, guard: Guard, stop: Order, quote: Quote | None, now_us: int) -> None:
         passed = guard.exit is not None and guard.exit.rule.startswith("stop")
         stop.taken = Taken.PASSED if passed else Taken.EXIT
         wire, price = stop.wire, stop.price_paise

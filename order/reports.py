@@ -189,7 +189,7 @@ class Reports(Resolver):
                 self.moved(order, Event.WITHDRAW, now_us)
                 return False
             self._shrink(order, held)
-        most = self.cover(order.account, order.book, order.side, now_us, order)
+        most = self.cover(order.account, order.book, order.side, now_us, [order])
         if most is None:
             # Missing data holds up no exit: the book stands, but for what the last comparison lacked.
             most = 0 if order.product is Product.DELIVERY and key in line.uncovered else order.quantity
@@ -215,7 +215,7 @@ class Reports(Resolver):
         order.quantity = quantity
         self._note(order)
 
-    def cover(self, account: Account, book: Book, side: Side, now_us: int, but: Order | None) -> int | None:
+    def cover(self, account: Account, book: Book, side: Side, now_us: int, but: list[Order]) -> int | None:
         """Return how many shares of *book* may be sold or bought back by what the broker shows.
 
         None where no reading is young enough, and for DELIVERY, whose shares lie in the demat account, too.
@@ -224,7 +224,7 @@ class Reports(Resolver):
             account, book: What to leave.
             side: Of the order that does.
             now_us: Wall time.
-            but: That order; all others that are at the broker may fill before.
+            but: The orders that do; all others that are at the broker may fill before.
         """
         _, _, symbol_no, product, user_no = book.key
         if product == Product.DELIVERY:
@@ -237,10 +237,10 @@ class Reports(Resolver):
         at_work = sum(
             each.remaining
             for each in line.orders.values()
-            if each is not but
-            and each.state in EXPOSED_STATES
+            if each.state in EXPOSED_STATES
             and each.purpose is not Purpose.ENTRY
             and (each.book.key[2:4], each.side) == ((symbol_no, product), side)
+            and not any(each is one for one in but)
         )
         return max((net if side is Side.SELL else -net) - at_work, 0)
 

@@ -16,6 +16,7 @@ import msgspec
 from broker.base import OrderTerms, PlaceOutcome, Rejected, VenueState
 from order.charges import Charges
 from order.desk import Desk, Received
+from order.guards import Guard
 from order.journal import Journal
 from order.orders import Order
 from order.users import Limits, Sizing, SizingMethod, Terms, User
@@ -56,6 +57,13 @@ class Market(Exchange):
         return super().modify(order_id, terms, chances)
 
 
+class SlicedDesk(Desk):
+    """A desk at which a stop is for four shares at most."""
+
+    def _most(self, guard: Guard) -> int:
+        return 4
+
+
 class Race:
     """Plays one seed; `wrong` says what is not as promised."""
 
@@ -83,7 +91,7 @@ class Race:
             partial=dice.uniform(0, 0.8),
         )
         instruments, calendar = _tables()
-        self.desk = Desk(
+        self.desk = (SlicedDesk if random.Random(f"slices {seed}").random() < 0.3 else Desk)(
             instruments=instruments,
             calendar=calendar,
             charges=Charges(),

@@ -305,7 +305,7 @@ class Simulation:
             for guard in self.books.desk.guards.values()
             if abs(guard.book.quantity) > guard.book.exiting
             and guard.stop_paise
-            and guard.order is None
+            and not guard.orders
             and guard.exit is None
         ]
 
