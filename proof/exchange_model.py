@@ -142,7 +142,7 @@ class Exchange:
             if self._dice.random() >= chances.fill:
                 continue
             left = order.quantity - order.filled
-            shares = self._dice.randint(1, left) if self._dice.random() < chances.partial else left
+            shares = self._part(left) if self._dice.random() < chances.partial else left
             number = f"{order.order_id}-{len(order.trades) + 1}"
             order.trades.append(VenueTrade(number, shares, price, now_us))
             if order.filled == order.quantity:
@@ -176,6 +176,10 @@ class Exchange:
     def positions(self) -> list[VenuePosition]:
         """Return the net positions."""
         return [VenuePosition(symbol, Product.INTRADAY, shares) for symbol, shares in self.net().items()]
+
+    def _part(self, left: int) -> int:
+        """Return how many of the shares that are left a partial fill takes."""
+        return self._dice.randint(1, left)
 
     def _find(self, order_id: str) -> Resting | None:
         return next((order for order in self.orders if order.order_id == order_id), None)

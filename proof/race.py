@@ -24,7 +24,7 @@ from proof.exchange_model import Chances, Exchange
 from shared.calendar import Calendar
 from shared.ids import signal_id
 from shared.instruments import Instruments
-from shared.models import OrderType, Quote, Signal, SignalType, instant
+from shared.models import OrderType, Quote, Side, Signal, SignalType, instant
 from shared.quotes import QuoteBoard
 
 RUN = "sandbox-race"
@@ -41,10 +41,17 @@ LIMITS = Limits(
 
 
 class Market(Exchange):
-    """An exchange that may refuse to let a stop change its kind, or take a quantity for what remains."""
+    """An exchange that may refuse to let a stop change its kind, or take a quantity for what remains.
+
+    Attributes:
+        forty: Partial fills are of 40 % of what is left, not of a random part.
+        partials: Sales filled in part.
+        too_late: Cancels refused because the order had been filled.
+    """
 
     converts = True
-    remaining = told = False
+    remaining = told = forty = False
+    partials = too_late = 0
 
     def modify(self, order_id: str, terms: OrderTerms, chances: Chances) -> PlaceOutcome:
         """See `Exchange.modify`."""
@@ -55,6 +62,25 @@ class Market(Exchange):
             sent = terms.quantity - (terms.filled if self.told else 0)
             terms = msgspec.structs.replace(terms, quantity=sent + order.filled)
         return super().modify(order_id, terms, chances)
+
+    def cancel(self, order_id: str, chances: Chances) -> PlaceOutcome:
+        """See `Exchange.cancel`."""
+        order = self._find(order_id)
+        outcome = super().cancel(order_id, chances)
+        filled = order is not None and order.state is VenueState.COMPLETE
+        self.too_late += filled and isinstance(outcome, Rejected)
+        return outcome
+
+    def trade(self, prices: dict[str, int], now_us: int, chances: Chances) -> None:
+        """See `Exchange.trade`."""
+        before = {order.order_id: order.filled for order in self.orders}
+        super().trade(prices, now_us, chances)
+        for order in self.orders:
+            more = order.filled > before[order.order_id]
+            self.partials += more and order.side is Side.SELL and order.filled < order.quantity
+
+    def _part(self, left: int) -> int:
+        return max(left * 4 // 10, 1) if self.forty else super()._part(left)
 
 
 class SlicedDesk(Desk):
@@ -75,6 +101,7 @@ class Race:
         self.market = Market(dice)
         self.market.converts = dice.random() < 0.7
         meaning = random.Random(f"meaning {seed}")
+        self.market.forty = seed % 2 == 0
         self.market.remaining, self.market.told = meaning.random() < 0.2, meaning.random() < 0.5
         self.queue: list[Order] = []
         self.signals = 0

@@ -101,8 +101,8 @@ class Rehearsal:
         with urllib.request.urlopen(request, timeout=5) as reply:
             return json.load(reply)
 
-    def until(self, ready: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + PATIENCE_S
+    def until(self, ready: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+        end = time.monotonic() + patience_s
         while not ready():
             assert time.monotonic() < end, f"{what}: not in time\n{(self.folder / 'run.out').read_text()}"
             threading.Event().wait(0.2)
