@@ -160,7 +160,7 @@ class Nights(Protection):
         )
 
     def _due(self, guard: Guard, now_us: int) -> bool:
-        if not guard.stop_paise or guard.order is not None or guard.book.entering:
+        if not guard.stop_paise or guard.orders or guard.book.entering:
             return False
         if guard.side is not Side.SELL or self._night(guard).day == ist_day(now_us):
             return False
@@ -172,7 +172,7 @@ class Nights(Protection):
         have = self.deliveries.quantities(guard.book.key, ist_day(at_us))
         limits = guard.account.user.limits
         most = have.sellable(trade_to_trade=guard.instrument.trade_to_trade, btst=limits.allow_btst)
-        return self._most(guard, min(guard.book.quantity, most))
+        return min(guard.book.quantity, most, self._most(guard))
 
     def _wanted(self, guard: Guard, night: Night, now_us: int) -> bool:
         """Whether a rule stays as it is."""
