@@ -69,6 +69,11 @@ class ExDates:
         """Return what changes the basis of *symbol* on *day*, or None."""
         return self._found.get((symbol, day))
 
+    def of(self, symbol: str) -> list[ExDate]:
+        """Return all ex-dates of *symbol*, by day."""
+        days = sorted(day for each, day in self._found if each == symbol)
+        return [self._found[symbol, day] for day in days]
+
     def between(self, symbol: str, after: int, upto: int) -> list[ExDate]:
         """Return the ex-dates of *symbol* later than *after*, up to and with *upto*."""
         days = sorted(day for each, day in self._found if each == symbol and after < day <= upto)

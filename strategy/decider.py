@@ -7,16 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from shared.errors import ConfigurationError
+from shared.ex_dates import ExDates
 from shared.ids import signal_id
 from shared.instruments import Instruments, round_to_tick
 from shared.models import Bar, Signal, SignalType, instant
 from strategy.bars import TIMEFRAMES, BarAggregator, SessionOf
-from strategy.base import Decision, Evaluator
+from strategy.base import Decision, Evaluator, Strategy
+from strategy.basis import Basis
 from strategy.config import StrategyConfig, build
 from strategy.sources.base import MarketBatch
 
@@ -49,8 +51,9 @@ class Key(NamedTuple):
 @dataclass(slots=True)
 class _Feed:
     key: Key
+    strategy: Strategy[Any]
     evaluator: Evaluator
-    warmup_bars: int
+    basis: Basis | None
     decided_us: int = 0
     fed_us: int = 0
 
@@ -64,6 +67,7 @@ class Decider:
         timeframe: Of the bars that will come.
         instruments: For tick sizes.
         session_of: The grid of larger bars.
+        ex_dates: On each, strategies begin anew with what came before on the new basis.
 
     Raises:
         ConfigurationError: A strategy wants smaller bars than there are.
@@ -77,8 +81,10 @@ class Decider:
         timeframe: str,
         instruments: Instruments,
         session_of: SessionOf,
+        ex_dates: ExDates | None = None,
     ) -> None:
         self.run = run
+        self._ex_dates = ex_dates or ExDates()
         self.dirty: dict[tuple[str, str, str], int] = {}
         self.failures: Counter[str] = Counter()
         self.bars = 0
@@ -103,7 +109,9 @@ class Decider:
         feeds = self._feeds.setdefault((symbol, timeframe), [])
         if not feeds and timeframe != self._timeframe:
             self._larger.setdefault(symbol, []).append(BarAggregator(timeframe, session_of))
-        feeds.append(_Feed(key, Evaluator(strategy), strategy.warmup_bars))
+        coming = self._ex_dates.of(symbol)
+        basis = Basis(coming, strategy.warmup_bars) if coming else None
+        feeds.append(_Feed(key, strategy, Evaluator(strategy), basis))
 
     @property
     def symbols(self) -> list[str]:
@@ -128,7 +136,7 @@ class Decider:
             history: Returns up to n bars of (symbol, timeframe), oldest first.
         """
         for (symbol, timeframe), feeds in self._feeds.items():
-            bars = history(symbol, timeframe, max(feed.warmup_bars for feed in feeds))
+            bars = history(symbol, timeframe, max(feed.strategy.warmup_bars for feed in feeds))
             for feed in feeds:
                 for bar in bars:
                     self._decision(feed, bar)
@@ -173,7 +181,14 @@ class Decider:
         if bar.close_us <= feed.fed_us:
             return None
         feed.fed_us = bar.close_us
+        basis = feed.basis
         try:
+            if basis is not None:
+                if bar.start_us >= basis.next_us:
+                    feed.evaluator = Evaluator(feed.strategy)
+                    for before in basis.cross(bar):
+                        feed.evaluator.update(before)
+                basis.note(bar)
             decision = feed.evaluator.update(bar)
             if decision is not None:
                 _check(decision)

@@ -77,7 +77,7 @@ class StrategyEngine:
         self._resources = contextlib.AsyncExitStack()
         self._provider: MarketDataProvider | None = None
         self._decider: Decider | None = None
-        self._calendar = Calendar.load()
+        self._calendar = Calendar.load(home=None if settings is None else settings.home)
         self._instruments = Instruments.load()
         self._lock = asyncio.Lock()
         self._stop = asyncio.Event()
@@ -122,6 +122,7 @@ class StrategyEngine:
             timeframe=source.timeframe,
             instruments=self._instruments,
             session_of=session_grid(self._calendar),
+            ex_dates=self._calendar.ex_dates,
         )
         if not set(decider.symbols) & set(source.symbols):
             raise ConfigurationError(
