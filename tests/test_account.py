@@ -7,17 +7,18 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 import msgspec
 import pytest
 
-from broker.base import Accepted, BrokerAccount, OrderTerms
+from broker.base import Accepted, BrokerAccount, OrderTerms, RemoteVenue
 from broker.registry import connection
 from order.control import ControlClient
 from order.lane import AccountState
@@ -33,6 +34,8 @@ from shared.models import OrderResult, OrderState, OrderType, Product, Side, ins
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.rehearsal import PATIENCE_S, Rehearsal, shares
+
+Answer = TypeVar("Answer")
 
 QUIET = """
 [[strategy]]
@@ -88,8 +91,8 @@ def bought(
     rehearsal.until(ready or (lambda: ours(rehearsal) == held), f"{quantity} each")
 
 
-def by_hand(rehearsal: Rehearsal, symbol: str, side: Side, quantity: int, price: Decimal) -> None:
-    """Trade as the account's owner does in an app of their own."""
+def owners(rehearsal: Rehearsal, ask: Callable[[RemoteVenue], Awaitable[Answer]]) -> Answer:
+    """Return what the account's owner learns in an app of their own."""
     given = rehearsal.environment
     account = BrokerAccount(
         "user_001",
@@ -101,24 +104,34 @@ def by_hand(rehearsal: Rehearsal, symbol: str, side: Side, quantity: int, price:
         given["ANGEL_ONE_FEED_URL"],
         given["ANGEL_ONE_ORDER_FEED_URL"],
     )
-    instruments = Instruments.load()
-    tick = instruments.get(symbol).tick_paise
-    limit = int(price * (Decimal("1.01") if side is Side.BUY else Decimal("0.99")) * 100) // tick * tick
 
-    async def place() -> None:
+    async def connect() -> Answer:
         line = connection(
-            "angel_one", account, home=rehearsal.home, clock=SystemClock(), instruments=instruments, key=None
-        )
+            "angel_one", account, home=rehearsal.home, clock=SystemClock(), instruments=Instruments.load(),
+            key=None,
+        )  # fmt: skip
         await line.open()
         venue = line.venue()
-        terms = OrderTerms(
-            side, quantity, OrderType.LIMIT, Product.INTRADAY, limit, True, 0, symbol, tick, 0
-        )
-        assert isinstance(await venue.place("", terms), Accepted)
-        await venue.close()
-        await line.close()
+        try:
+            return await ask(venue)
+        finally:
+            await venue.close()
+            await line.close()
 
-    asyncio.run(place())
+    return asyncio.run(connect())
+
+
+def by_hand(rehearsal: Rehearsal, symbol: str, side: Side, quantity: int, price: Decimal) -> None:
+    """Trade as the account's owner does in an app of their own."""
+    tick = Instruments.load().get(symbol).tick_paise
+    limit = int(price * (Decimal("1.01") if side is Side.BUY else Decimal("0.99")) * 100) // tick * tick
+    terms = OrderTerms(side, quantity, OrderType.LIMIT, Product.INTRADAY, limit, True, 0, symbol, tick, 0)
+    assert isinstance(owners(rehearsal, lambda venue: venue.place("", terms)), Accepted)
+
+
+def holdings(rehearsal: Rehearsal) -> dict[str, int]:
+    """Return what the account's owner has in the demat."""
+    return owners(rehearsal, lambda venue: venue.holdings())
 
 
 def ours(rehearsal: Rehearsal) -> dict[str, int]:
