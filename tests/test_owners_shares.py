@@ -1,7 +1,7 @@
 """A strategy trades ten of a share of which the account's owner has 500, in the demat and intraday.
 
-Real processes on a sandbox whose prices are written here: an entry, an exit by signal, one by the stop, a kill,
-a square-off by the clock. The owner's shares are never touched.
+Real processes on a sandbox whose prices are written here: an entry, an exit by signal, one by the stop,
+a kill, a square-off by the clock. The owner's shares are never touched.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CALM_MIN = 22
 SPEED = 150
 SQUARE_OFF = "10:14"
 TURN = ((3, 2.0), (5, -1.2), (4, 2.0), (1, -25.0), (2, -1.0))
-"""Minutes and rupees a minute: up (an entry), gently down (an exit), up (an entry), a plunge through the stop."""
+"""Minutes, rupees a minute: up (an entry), gently down (an exit), up (an entry), down through the stop."""
 
 
 def written(folder: Path) -> Path:
