@@ -29,6 +29,7 @@ from app.command import (
 from app.instruments_command import instruments_app
 from app.journal_command import journal_app, replay_day, verify_file
 from app.orders_command import orders_app
+from app.protect_command import protect
 from shared.errors import EXIT_FAILED
 
 app = typer.Typer(
@@ -87,6 +88,7 @@ def run(
     run_all(RunOptions.parse(replay, paths, speed, until_end, for_s, again, as_json))
 
 
+app.command()(protect)
 app.add_typer(instruments_app, name="instruments")
 app.add_typer(journal_app, name="journal")
 app.command("replay-day")(replay_day)

@@ -11,6 +11,8 @@ from order.amend import Amendment
 from order.books import BookKey
 from order.by_hand import Change
 from order.desk import Desk
+from order.guards import Guard
+from order.levels import Levels
 from order.nights import RuleStep
 from order.orders import Order, Purpose
 from order.reconcile import Reconciliation
@@ -86,6 +88,20 @@ class AccountBooks:
             *("change", now_us, msgspec.to_builtins(wish)),
         )
         return changed[0]
+
+    def protect(self, wanted: Levels) -> tuple[str, list[Order]]:
+        """Protect a position as a human says; return its protection in words and what has to go out.
+
+        Raises:
+            ConfigurationError: There is no such position, or a level makes no sense for it.
+        """
+        now_us = self._clock.now_us()
+        made: list[Guard] = []
+        sends = self._commit(
+            lambda desk: made.append(desk.protect(wanted, now_us)),
+            *("protect", now_us, msgspec.to_builtins(wanted)),
+        )
+        return made[0].told, sends
 
     def needs_positions(self, user_no: int) -> bool:
         """Whether an exit's fate hangs on the positions, too."""

@@ -6,9 +6,10 @@ import structlog
 
 from order.books import Book
 from order.day_plan import NO_ENTRY_US, DayPlan
-from order.nights import Nights
+from order.levels import Leveled
 from order.risk import Refused
 from shared.calendar import DAY_US, IST_OFFSET_US, MINUTE_US
+from shared.clock import ist_day
 from shared.instruments import Instrument
 from shared.models import Product, Quote
 
@@ -20,7 +21,7 @@ ALARM_AGAIN_US = MINUTE_US
 log = structlog.get_logger(__name__)
 
 
-class Bells(Nights):
+class Bells(Leveled):
     """Rings for each market and symbol when a moment of its day has come.
 
     A replay goes by the data's time, so that speed changes nothing; live goes by the wall as well, so that
@@ -31,6 +32,7 @@ class Bells(Nights):
         """See whether a moment has come for *symbol* at market time *at_us*, and do what is due."""
         if at_us < self.bells.get((run, symbol), 0):
             return
+        self.meet_ex_dates(run, symbol, ist_day(at_us), now_us)
         instrument = self.instruments.find(symbol)
         plan = None if instrument is None else self.plans.plan(run, at_us, instrument)
         tomorrow_us = (at_us + IST_OFFSET_US) // DAY_US * DAY_US - IST_OFFSET_US + DAY_US

@@ -18,13 +18,13 @@ from order.account_books import AccountBooks
 from order.charges import Charges
 from order.day_end import DayEnd
 from order.desk import Desk, Received
-from order.ex_watch import ExWatch
 from order.orders import Changes, Order
 from order.pauses import without_pauses
 from order.policy import Policy
 from order.record import VERSION, Recorder, base_entries
 from order.requests import DirectRequest
 from order.revived import revive
+from order.risk import LIVE
 from order.store import OrderStore
 from order.users import User, user_rows
 from order.wish import same_wish
@@ -106,7 +106,7 @@ class Bookkeeper(AccountBooks):
         self._port = port
         self._clock = clock
         self._stale = False
-        self._ex_watch = ExWatch()
+        self._met_day = 0
         self.desk = self._reload()
 
     @property
@@ -196,10 +196,18 @@ class Bookkeeper(AccountBooks):
     def after_answer(self, *, idle: bool) -> None:
         """Do what is due but must not delay an answer: ex-dates, days that are over, the store's own."""
         now_us = self._clock.now_us()
-        for run, day in self._days.newest():
-            self._ex_watch.look(self.desk, run, day, now_us)
+        if self._port.run == LIVE and ist_day(now_us) != self._met_day:
+            self.meet_ex_dates(ist_day(now_us))
         self.close_days()
         self.store.after_answer(idle=idle)
+
+    def meet_ex_dates(self, day: int) -> None:
+        """Void the levels of positions that meet an ex-date on *day*, before the first price of the day."""
+        now_us = self._clock.now_us()
+        self._commit(
+            lambda desk: desk.meet_ex_dates(LIVE, None, day, now_us), "meet_ex_dates", now_us, day
+        )
+        self._met_day = day
 
     def close_days(self, *, final: bool = False) -> None:
         """Book the charges of days that are over; with *final* also of a replay's last day."""
@@ -398,7 +406,6 @@ class Bookkeeper(AccountBooks):
         for book in loaded.books:
             desk.know_book(book)
             self._days.note(desk.name_of(book.key[0]), book.day)
-            self._ex_watch.note(desk.name_of(book.key[0]), book.day)
         desk.know_deliveries(loaded.deliveries)
         desk.signal_no, desk.venue_no, desk.fill_no = loaded.signal_no, loaded.venue_no, loaded.fill_no
         revive(desk, loaded, now_us)

@@ -34,6 +34,10 @@ class Deliveries:
         """Return the shares of one book on *day*."""
         return self._lots.get(key, _NOTHING).quantities(day, self._calendar)
 
+    def oldest(self, key: BookKey) -> int:
+        """Return the day on which the oldest shares of a book were bought; 0 where it holds none."""
+        return self._lots.get(key, _NOTHING).oldest
+
     def held_back(self, order: Order, at_us: int, *, latched: bool = False) -> str:
         """Return why the shares of a DELIVERY exit cannot be sold at *at_us*, or nothing.
 

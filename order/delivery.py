@@ -52,6 +52,11 @@ class Lots:
     def __init__(self) -> None:
         self._by_day: dict[int, int] = {}
 
+    @property
+    def oldest(self) -> int:
+        """The day of the oldest shares that are left; 0 where there are none."""
+        return min(self._by_day, default=0)
+
     def fill(self, side: Side, quantity: int, day: int, *, trade_to_trade: bool = False) -> None:
         """Take a fill in: what is sold is the day's own first, for it never has to come; then the oldest."""
         lots = self._by_day

@@ -12,6 +12,7 @@ import msgspec
 from order.bookkeeper import Bookkeeper, Direct
 from order.by_hand import Change, parse_change
 from order.control import ControlClient
+from order.levels import parse_levels
 from order.orders import Order
 from order.requests import parse_direct
 from shared.clock import Clock
@@ -86,6 +87,25 @@ class DirectOrders:
         if self._remote is not None:
             return _result(await self._remote.ask("modify_order", {**changes, "order_id": order_id}))
         return await self._change(parse_change(order_id, changes))
+
+    async def protect(self, user_id: str, symbol: str, **levels: object) -> str:
+        """Protect an open position anew, in place of whatever protects it, and return how, in words.
+
+        Args:
+            user_id, symbol: Whose position.
+            levels: `stop`, `target` (rupees), `trail_percent`, and `strategy_id` where several hold the
+                symbol; none of the levels: nothing protects it.
+
+        Raises:
+            ConfigurationError: There is no such position, or a level makes no sense for it.
+        """
+        given = {"user_id": user_id, "symbol": symbol, **levels}
+        if self._remote is not None:
+            return str(await self._remote.ask("protect", given))
+        opened = self._here()
+        told, sends = await opened.thread.run(opened.books.protect, parse_levels(given))
+        self._dispatch(sends)
+        return told
 
     # -- inside ----------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from order.books import Book, BookKey
-from shared.models import Side, Signal, paise
+from shared.models import Side, Signal, paise, rupees
 
 if TYPE_CHECKING:
     from order.accounts import Account
@@ -73,6 +73,14 @@ class Guard:
     def on(self) -> bool:
         """Whether it protects anything."""
         return bool(self.stop_paise or self.target_paise)
+
+    @property
+    def told(self) -> str:
+        """Its levels in words."""
+        levels = (("stop", self.stop_paise), ("target", self.target_paise))
+        said = [f"{name} {rupees(level)}" for name, level in levels if level]
+        said += [f"trailing {self.trail_bps / 100:g} %"] if self.trail_bps else []
+        return ", ".join(said) or "no protection"
 
     def row(self) -> tuple[object, ...]:
         """Return the stored columns, key first."""

@@ -365,6 +365,7 @@ class OrderManager(DirectOrders):
             "execute_order": served(self.execute_order),
             "cancel_order": served(lambda given: self.cancel_order(str(given.get("order_id")))),
             "modify_order": served(lambda given: self.modify_order(**{"order_id": "", **given})),
+            "protect": served(lambda given: self.protect(**{"user_id": "", "symbol": "", **given})),
             "users": served(lambda _: self.users()),
             "arm": served(lambda given: self.arm(_names(given))),
             "disarm": served(lambda given: self.disarm(_names(given))),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from order.met import EX_DATE, Met
 from order.night import NIGHT, Night, NightState
 from order.orders import DIRECT_ENGINE, OWN_ENGINE, disposition
 from order.reconcile import FINAL, RECONCILED, Reconciliation
@@ -263,6 +264,8 @@ class Reader:
         )
         kept = self._sql.execute("SELECT value FROM account_marks WHERE kind = ?", (NIGHT,))
         nights = {night.book: night for night in (Night.stored(str(value)) for (value,) in kept)}
+        kept = self._sql.execute("SELECT value FROM account_marks WHERE kind = ?", (EX_DATE,))
+        met = {each.book: each for each in (Met.stored(str(value)) for (value,) in kept)}
         for (
             market_no,
             strategy_no,
@@ -299,6 +302,7 @@ class Reader:
                 protection=_protection(
                     held, str(product), int(stop or 0), int(target_price or 0),
                     nights.get((market_no, strategy_no, symbol_no, product, user_no)),
+                    met.get((market_no, strategy_no, symbol_no, product, user_no)),
                 ),
             )
 
@@ -384,7 +388,9 @@ class Reader:
         )
 
 
-def _protection(held: int, product: str, stop_paise: int, target_paise: int, night: Night | None) -> str:
+def _protection(
+    held: int, product: str, stop_paise: int, target_paise: int, night: Night | None, met: Met | None
+) -> str:
     """Return what protects a position, in words; no DAY stop survives the close."""
     levels = (("stop", stop_paise), ("target", target_paise))
     said = [f"{name} {rupees(paise)}" for name, paise in levels if held and paise]
@@ -394,6 +400,8 @@ def _protection(held: int, product: str, stop_paise: int, target_paise: int, nig
             said.append(f"overnight {resting} by GTT {night.rule_id}")
         if resting < held:
             said.append("UNPROTECTED OVERNIGHT")
+    if held and met is not None and met.waits:
+        said.append(f"REVIEW: {met.what}")
     return ", ".join(said)
 
 

@@ -36,6 +36,11 @@ class ExDate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: str
     shares: Decimal = Decimal(1)
 
+    @property
+    def number(self) -> int:
+        """The day, in days since 1970-01-01."""
+        return self.day.toordinal() - _EPOCH_ORDINAL
+
     def __str__(self) -> str:
         what = f", {self.shares:f} for each share" if self.shares != 1 else ""
         return f"{self.kind} of {self.symbol} on {self.day.isoformat()}{what}"
@@ -50,7 +55,7 @@ class ExDates:
     """Look-up by symbol and day (days since 1970-01-01, India)."""
 
     def __init__(self, found: Iterable[ExDate] = ()) -> None:
-        self._found = {(each.symbol, each.day.toordinal() - _EPOCH_ORDINAL): each for each in found}
+        self._found = {(each.symbol, each.number): each for each in found}
 
     @classmethod
     def load(cls, path: Path = DEFAULT_PATH, home: Path | None = None) -> ExDates:
