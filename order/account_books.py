@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -18,7 +19,9 @@ from order.orders import Order, Purpose
 from order.reconcile import Reconciliation
 from order.record import Recorder
 from order.review import Case, Verdict
-from shared.clock import Clock
+from order.switches import Level, SwitchView, TurnRequest, turned
+from shared.clock import Clock, ist_day
+from shared.errors import ConfigurationError
 from shared.models import Quote
 from shared.quotes import Quotes
 
@@ -102,6 +105,35 @@ class AccountBooks:
             *("protect", now_us, msgspec.to_builtins(wanted)),
         )
         return made[0].told, sends
+
+    def turn(self, asked: TurnRequest) -> tuple[list[SwitchView], list[Order]]:
+        """Turn a switch for a human; return those that are on then, and exits that have to go out.
+
+        Raises:
+            ConfigurationError: There is no such user or strategy, or a stronger switch stands there already.
+        """
+        desk, now_us = self.desk, self._clock.now_us()
+        user_no = _user_no(desk, asked.user_id)
+        _require_strategy(desk, asked.strategy_id)
+        scope = user_no, asked.strategy_id, ""
+        wanted = [turned(desk.switches.get(scope), scope, asked.level, asked.why, now_us)]
+        if asked.level is Level.OFF:  # what a rule has turned in one market is resumed with it
+            kept = [each for each in desk.switches if each.scope[:2] == scope[:2]]
+            wanted = [replace(each, level=Level.OFF, why=asked.why, at_us=now_us) for each in kept]
+
+        def turn(desk: Desk) -> None:
+            for each in wanted:
+                desk.turn(each, now_us)
+
+        sends = self._commit(turn, "turn", now_us, msgspec.to_builtins(asked))
+        return self.desk.views(), sends
+
+    def stops(self, order: Order) -> bool:
+        """Whether a switch forbids to send *order*, an entry, now; asked on any thread."""
+        desk = self.desk
+        if order.purpose is not Purpose.ENTRY or not desk.switches:
+            return False
+        return desk.switches.refusal(*desk.scope_of(order.book), ist_day(order.placed_us)) is not None
 
     def needs_positions(self, user_no: int) -> bool:
         """Whether an exit's fate hangs on the positions, too."""
@@ -200,6 +232,26 @@ class AccountBooks:
         self, decide: Callable[[Desk], object], kind: str, now_us: int, *given: object
     ) -> list[Order]:
         raise NotImplementedError
+
+
+def _user_no(desk: Desk, user_id: str) -> int:
+    if not user_id:
+        return 0
+    known = {user.user_id: user.user_no for user in desk.users.values()}
+    if user_id not in known:
+        raise ConfigurationError(
+            f"There is no user {user_id!r}.", remedy=f"Known: {', '.join(sorted(known))}."
+        )
+    return known[user_id]
+
+
+def _require_strategy(desk: Desk, strategy_id: str) -> None:
+    known = {name for user in desk.users.values() for name in user.subscriptions}
+    if strategy_id and strategy_id not in known and desk.known_number("strategy", strategy_id) is None:
+        raise ConfigurationError(
+            f"Nobody subscribes to {strategy_id!r}, and it has no orders.",
+            remedy=f"Known: {', '.join(sorted(known)) or 'none'}.",
+        )
 
 
 def net_shares(positions: Sequence[VenuePosition]) -> dict[tuple[str, str], int]:

@@ -51,6 +51,9 @@ class Amending(Execution):
         if order.state not in AT_VENUE_STATES:
             self._move(amendment, AmendState.WITHDRAWN, now_us, f"the order is {order.state.lower()}")
             return None
+        if not amendment.cancel and wire.cancel and order.purpose is Purpose.ENTRY:
+            self._move(amendment, AmendState.WITHDRAWN, now_us, "the entry is not wanted any more")
+            return None
         if not amendment.cancel:
             amendment.terms = order.limit_terms()  # it may have waited: what is wanted now counts
             wire.modified = True

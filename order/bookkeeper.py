@@ -94,11 +94,12 @@ class Bookkeeper(AccountBooks):
         clock: Clock,
         armed: dict[int, bool] | None = None,
         policy: Policy | None = None,
+        latch: Callable[[], bool] = lambda: False,
     ) -> None:
         self.store = store
         self._policy = policy or Policy()
         self.armed = armed if armed is not None else {}
-        self.recorder = Recorder(port, self.armed)
+        self.recorder = Recorder(port, self.armed, latch)
         self._instruments = instruments
         self._calendar = calendar
         self._charges = Charges()
@@ -314,6 +315,7 @@ class Bookkeeper(AccountBooks):
     ) -> list[Order]:
         try:
             self.recorder.begin(kind, now_us, *given)
+            desk.switches.latched = self.recorder.latched
             decide(desk)
             hit("order.commit")
             changes = self._write_changes(desk, now_us)

@@ -65,6 +65,11 @@ class Book:
         """Whether nothing is held and nothing at work."""
         return not (self.quantity or self.entering or self.exiting or self.stopping)
 
+    @property
+    def average_paise(self) -> int:
+        """What a share that is open cost, rounded down; 0 where none is."""
+        return self.cost_paise // self.quantity if self.quantity else 0
+
     def open_day(self, day: int) -> None:
         """Start the day's figures anew when *day* is later than theirs."""
         if day > self.day:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from order.accounts import Account
 from order.books import Book
-from order.by_hand import ByHand
 from order.execution import Seat
 from order.guards import bar_start_us, plan_of
 from order.lifecycle import Event
 from order.orders import DIRECT_ENGINE, MANUAL, Order, Purpose
 from order.requests import DirectRequest
 from order.risk import Entry, Market, Refused, check_entry, check_market, check_signal
+from order.switching import KILLED, Switching
 from order.users import Terms, User, shares
 from order.wish import is_short, read
 from shared.clock import ist_day
@@ -80,7 +80,7 @@ class _Case:
     protected: bool
 
 
-class Desk(ByHand):
+class Desk(Switching):
     """All state of the order side and every decision on it."""
 
     def take(self, group: str, received: Received, subscribers: Iterable[User], now_us: int) -> int:
@@ -212,6 +212,8 @@ class Desk(ByHand):
     def wants(self, run: str, quote: Quote) -> bool:
         """Whether something here waits for prices of that symbol, or a moment of its day has come."""
         key = run, quote.symbol
+        if self.switches.flattening:
+            return True
         return key in self.at_work or bool(self.guarded.get(key)) or quote.at_us >= self.bells.get(key, 0)
 
     def quotes(self, run: str, batch: Iterable[Quote], now_us: int) -> None:
@@ -219,13 +221,17 @@ class Desk(ByHand):
         for quote in batch:
             self.ring(run, quote.symbol, quote.at_us, quote, now_us)
             for order in list(self.at_work.get((run, quote.symbol), {}).values()):
-                if order.state is OrderState.NEW:
+                if order.purpose is _ENTRY and self.killed(order, quote.at_us):
+                    self.withdraw(order, KILLED, now_us)
+                elif order.state is OrderState.NEW:
                     if order.wire is None or not (order.queued or now_us < order.wire.not_before_us):
                         self._try_again(order, quote, now_us)
                 else:
                     self.match(order, quote, now_us)
             if self.guarded:
                 self.watch_levels(quote, run, now_us)
+            if self.switches.flattening:
+                self.keep_flat(run, quote.symbol, quote, now_us)
         self.journal_moves("quotes", now_us, [run])
 
     def recheck(self, order: Order, price_paise: int, quantity: int, now_us: int) -> Refused | None:

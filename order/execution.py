@@ -23,6 +23,7 @@ from order.orders import Changes, Order, Purpose
 from order.policy import Policy
 from order.risk import Refused
 from order.slippage import slippage_bps
+from order.switches import Switches, book_scope
 from order.users import Terms, User
 from order.wire import Line, Wire
 from order.writer import ONLY_WRITER, Writer
@@ -53,6 +54,7 @@ class Execution:
         at_work: Orders that are not done, by (run, symbol), oldest first.
         changes: Rows that the next commit writes.
         armed: Users with an account at a broker, by number: whether it takes entries. Memory only.
+        switches: HALT, KILL and FLATTEN.
         deliveries: Shares of DELIVERY books by the day they were bought.
         seats: Who takes part, by (group, market, strategy, symbol); looked up once until a user changes.
         guards: Protection of books; `guards_of` by user, `guarded` by (run, symbol), `touched` those to which
@@ -88,6 +90,7 @@ class Execution:
         self.seats: dict[tuple[str, int, int, int], list[Seat]] = {}
         self.users: dict[int, User] = {}
         self.armed = armed if armed is not None else {}
+        self.switches = Switches()
         self.lines: dict[int, Line] = {}
         self.deliveries = Deliveries(calendar)
         self.signal_no = self.venue_no = self.fill_no = self.amend_no = writer.base
@@ -198,8 +201,11 @@ class Execution:
         quote = self.latest(run, self._names[symbol_no])
         return None if quote is None else quote.price_paise
 
-    def no_entries(self, user: User) -> tuple[str, str] | None:
-        """Return the rule and the reason why *user*'s account takes no entries; None where it does."""
+    def no_entries(self, user: User, key: BookKey, day: int) -> tuple[str, str] | None:
+        """Return the rule and the reason why a switch or *user*'s account lets none into a book, or None."""
+        stopped = self.switches.refusal(*book_scope(key, self._names), day) if self.switches else None
+        if stopped is not None:
+            return stopped
         if user.broker in self.venues:
             return None
         armed = self.armed.get(user.user_no)
@@ -327,15 +333,19 @@ class Execution:
         for order in list(at_work.values()):
             if order.book is not book or order.purpose is not Purpose.ENTRY:
                 continue
-            if order.state is OrderState.NEW:
-                order.rule = WITHDRAWN
-                self.moved(order, Event.WITHDRAW, now_us)
-            elif order.account.user.broker in self.venues:
-                order.rule = WITHDRAWN
-                self.moved(order, Event.CANCEL, now_us)
-            elif order.wire is not None:
-                # Only a venue in this store cancels by our word; elsewhere it may be filled by now.
-                order.wire.cancel = True
+            self.withdraw(order, WITHDRAWN, now_us)
+
+    def withdraw(self, order: Order, why: str, now_us: int) -> None:
+        """Take an entry off its venue, or off the waiting list."""
+        if order.state is OrderState.NEW:
+            order.rule = why
+            self.moved(order, Event.WITHDRAW, now_us)
+        elif order.account.user.broker in self.venues:
+            order.rule = why
+            self.moved(order, Event.CANCEL, now_us)
+        elif order.wire is not None:
+            # Only a venue in this store cancels by our word; elsewhere it may be filled by now.
+            order.wire.cancel = True
 
     def journal_moves(self, kind: str, now_us: int, head: list[object]) -> None:
         """Journal all steps since the last call as one entry; nothing where nothing moved."""
@@ -394,20 +404,10 @@ class Execution:
         self.changes.fill_no = self.fill_no
         self.changes.fills.append(
             (
-                order.signal_no,
-                account.user.user_no,
-                order.leg,
-                order.slice_no,
-                order.attempt,
-                self.fill_no,
-                quantity,
-                fill.price_paise,
-                charges,
-                fill.at_us,
-                fill.quote_paise,
-                fill.quote_at_us,
+                *order.key(), self.fill_no, quantity, fill.price_paise, charges, fill.at_us,
+                fill.quote_paise, fill.quote_at_us,
             )
-        )
+        )  # fmt: skip
 
     def _reserve(self, order: Order, quantity: int) -> None:
         book = order.book

@@ -45,10 +45,12 @@ class Port:
     Attributes:
         run: The market whose prices these are.
         armed: Users with an account at a broker, by number.
+        latched: The latch file lies in the state folder.
     """
 
     def __init__(self) -> None:
         self.run = ""
+        self.latched = False
         self.armed: dict[int, bool] = {}
         self._quotes: dict[str, Quote] = {}
 
@@ -58,7 +60,7 @@ class Port:
 
     def forget(self) -> None:
         """Begin as at a start."""
-        self.run = ""
+        self.run, self.latched = "", False
         self.armed.clear()
         self._quotes.clear()
 

@@ -265,6 +265,10 @@ class Lane:
             slot.free()
             await self._book(order, NotSent(f"its claim was {age_s:.1f} s old"))
             return
+        if self._books.stops(order):  # turned between claim and send
+            slot.free()
+            await self._book(order, NotSent("a switch was turned before it left"))
+            return
         hit("lane.claimed")
         flight = asyncio.get_running_loop().call_later(FLIGHT_S, hit, "lane.flight")
         try:

@@ -71,7 +71,7 @@ class Leaving(Waiting):
         order = Order(
             signal_no, signal_id, self.account(user, market_no), 0, book, self.instruments.get(symbol), run,
             Purpose.EXIT, Side.SELL if book.quantity > 0 else Side.BUY, Product(product), OrderType.MARKET, 0,
-            at.price_paise if at is not None else 0, at.at_us if at is not None else now_us,
+            at.price_paise if at is not None else book.average_paise, at.at_us if at is not None else now_us,
         )  # fmt: skip
         order.rule = why
         return order

@@ -31,6 +31,8 @@ from order.place import Place
 from order.policy import policy_of
 from order.review import Case, Verdict
 from order.stores import DEFAULT_GROUP
+from order.switch_door import SwitchDoor
+from order.switches import LATCH_FILE, TurnRequest
 from order.users import Limits, Terms, User, check_user, demo_users
 from shared.calendar import Calendar
 from shared.clock import Clock, SystemClock
@@ -60,7 +62,7 @@ class _Open:
     lanes: Lanes
 
 
-class OrderManager(DirectOrders):
+class OrderManager(DirectOrders, SwitchDoor):
     """Sizes, checks, sends and books orders, on paper or at a broker.
 
     Args:
@@ -340,6 +342,7 @@ class OrderManager(DirectOrders):
             port=self.board,
             clock=self._clock,
             policy=policy_of(self.settings),
+            latch=(self.home / LATCH_FILE).exists,
         )
         if store.is_empty and self.place.group in (None, DEFAULT_GROUP):
             for demo in demo_users(self._demo_strategies):
@@ -371,6 +374,8 @@ class OrderManager(DirectOrders):
             "disarm": served(lambda given: self.disarm(_names(given))),
             "accounts": served(lambda _: self.accounts()),
             "cases": served(lambda _: self.cases()),
+            "turn": served(lambda given: self.turn(msgspec.convert(given, TurnRequest))),
+            "switches": served(lambda _: self.switches()),
             "settle": served(lambda given: self.settle(msgspec.convert(given, Verdict, strict=False))),
         }
 

@@ -11,7 +11,7 @@ one decision, and what was looked at is kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from broker.base import VenueBook, VenueOrder
 from order.journal import Entry, Journal
@@ -39,9 +39,9 @@ ITEM = 4
 """Parts of a signal in an input: engine, epoch, seq, payload. An unreadable one has five."""
 
 Input = list[object]
-"""Kind (a method of the bookkeeper; or `start`, `run`, `armed`), wall time, list of what it was given; then,
-where there are, a list of the quotes that it looked at and that are other than those known before (a symbol
-alone: none is there)."""
+"""Kind (a method of the bookkeeper; or `start`, `run`, `armed`, `latched`), wall time, list of what it was
+given; then, where there are, a list of the quotes that it looked at and that are other than those known
+before (a symbol alone: none is there)."""
 
 
 class Recorder:
@@ -50,14 +50,20 @@ class Recorder:
     Attributes:
         run: The market whose prices these are, as it was when the decision began.
         armed: The same for the accounts that take entries; what the desk changes is passed on.
+        latched: The same for the latch file.
 
     Args:
         port: Where prices come from.
         shared: Who is armed; others change it at any time.
+        latch: Whether the latch file lies in the state folder.
     """
 
-    def __init__(self, port: Quotes, shared: dict[int, bool]) -> None:
+    def __init__(
+        self, port: Quotes, shared: dict[int, bool], latch: Callable[[], bool] = lambda: False
+    ) -> None:
         self.run = ""
+        self.latched = False
+        self._latch = latch
         self.armed: dict[int, bool] = {}
         self._port = port
         self._shared = shared
@@ -89,7 +95,7 @@ class Recorder:
 
     def start(self, now_us: int, facts: Mapping[str, object]) -> None:
         """Begin with a memory as the store has it: what waited was for another one."""
-        self.run = ""
+        self.run, self.latched = "", False
         self.armed.clear()
         self._was_armed = {}
         self._seen, self._told, self._readings = {}, {}, {}
@@ -108,6 +114,9 @@ class Recorder:
         if run != self.run:
             self.run = run
             self._waiting.append(["run", 0, [run]])
+        if self._latch() != self.latched:
+            self.latched = not self.latched
+            self._waiting.append(["latched", 0, [self.latched]])
         if self._shared != self.armed:
             self.armed.clear()
             self.armed.update(self._shared)

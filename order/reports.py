@@ -246,7 +246,8 @@ class Reports(Resolver):
 
     def _still_wanted(self, order: Order, quote: Quote | None, now_us: int) -> bool:
         """End an entry that has become too old or too blind to go out."""
-        closed = self.no_entries(order.user)
+        day = ist_day(self.market_us(order.run, order.instrument, now_us))
+        closed = self.no_entries(order.user, order.book.key, day)
         frozen = self.frozen(order.user.user_no, order.instrument.symbol)
         if order.valid_until_us and now_us > order.valid_until_us:
             self.moved(order, Event.EXPIRE, now_us)

@@ -237,6 +237,8 @@ class _Core:
                 self._start(values[0])
             elif kind == "run":
                 self._port.run = values[0]
+            elif kind == "latched":
+                self._port.latched = bool(values[0])
             elif kind == "armed":
                 self._port.armed.clear()
                 self._port.armed.update((int(no), bool(on)) for no, on in values[0])
@@ -254,6 +256,7 @@ class _Core:
             port=self._port,
             clock=self._clock,
             armed=self._port.armed,
+            latch=lambda: self._port.latched,
             policy=msgspec.convert(facts.get("policy", {}), Policy),
         )
         self._giver = Giver(books)

@@ -57,8 +57,8 @@ class Sight(Protocol):
         """Return the strategy that *number* stands for."""
         ...
 
-    def no_entries(self, user: User) -> tuple[str, str] | None:
-        """Return the rule and the reason why *user*'s account takes no entries, or None."""
+    def no_entries(self, user: User, key: BookKey, day: int) -> tuple[str, str] | None:
+        """Return the rule and the reason why a switch or *user*'s account lets none into a book, or None."""
         ...
 
     def paused(self, user_no: int, strategy_no: int, symbol_no: int, day: int) -> bool:
@@ -121,7 +121,7 @@ def entry_rule(function: EntryRule) -> EntryRule:
 
 def check_entry(entry: Entry) -> Refused | None:
     """Return the first rule that refuses *entry*, or None."""
-    closed = entry.sight.no_entries(entry.account.user)
+    closed = entry.sight.no_entries(entry.account.user, entry.book.key, entry.market.day)
     if closed is not None:
         return Refused(*closed)
     for name, rule in _RULES:

@@ -406,7 +406,8 @@ def _load_accounts(sql: Connection, loaded: Loaded, span: tuple[int, int]) -> No
         loaded.attempts[signal, user, leg, part] = int(most)
         loaded.absences[signal, user, leg, part] = int(absent)
     for user, kind, what, value in sql.execute(
-        "SELECT user_no, kind, what, value FROM account_marks WHERE user_no BETWEEN ? AND ?", span
+        "SELECT user_no, kind, what, value FROM account_marks WHERE user_no BETWEEN ? AND ?",
+        (span[0] - 1, span[1]),  # the house's stand under the number below the first user's
     ):
         loaded.marks[int(user), str(kind), str(what)] = str(value)
 

@@ -12,7 +12,9 @@ from order.amend import Amendment
 from order.amending import Amending
 from order.orders import Order, Purpose
 from order.risk import exit_open, quote_age_us
+from order.switches import Level, book_scope
 from order.wire import Line, Wire
+from shared.clock import ist_day
 from shared.instruments import Instrument
 from shared.models import DONE_STATES, OrderState, OrderType, Product, Quote, Side
 
@@ -54,9 +56,9 @@ class Steps(Amending):
             working += 1
             if order.state not in _AT_VENUE or not wire.venue_order_id:
                 continue
-            if closing and order.purpose is Purpose.ENTRY:
-                wire.cancel = True
             at_us = self.market_us(order.run, order.instrument, now_us)
+            if order.purpose is Purpose.ENTRY and (closing or self.killed(order, at_us)):
+                wire.cancel = True
             if not self.sends_open(order.run, at_us, order.instrument, order.product):
                 wire.cancel = wire.cancel or self._day_over(order.run, at_us, order.instrument, order.product)
                 if not wire.cancel:
@@ -69,6 +71,13 @@ class Steps(Amending):
                 if asked is not None:
                     due.append(asked)
         return due, working
+
+    def killed(self, order: Order, at_us: int) -> bool:
+        """Whether a switch takes entries like *order* off its venue at market time *at_us*."""
+        if not self.switches:
+            return False
+        found = self.switches.strongest(*book_scope(order.book.key, self._names), ist_day(at_us))
+        return self.switches.latched or (found is not None and found.level.rank >= Level.KILL.rank)
 
     def market_us(self, run: str, instrument: Instrument, now_us: int) -> int:
         """Return the market time of now: the wall's where it is live or no price has come."""

@@ -20,6 +20,7 @@ from order.orders import Order, disposition
 from order.requests import parse_direct
 from order.schema import FILE_NAME
 from order.stores import SqliteOrderStore
+from order.switches import LATCH_FILE
 from order.users import Limits, Sizing, SizingMethod, Terms, User
 from shared.bus.codec import Poison, encode
 from shared.calendar import Calendar, at_ist, day_of
@@ -97,6 +98,7 @@ class Room:
             port=self.board,
             clock=self.clock,
             armed=self.armed,
+            latch=(self.home / LATCH_FILE).exists,
         )
         return self.books
 

@@ -8,7 +8,7 @@ import pytest
 
 from order import risk
 from order.accounts import Account
-from order.books import Book
+from order.books import Book, BookKey
 from order.risk import Entry, Market, check_entry, check_market, entry_rule, exit_open, quote_age_us
 from order.users import Limits, User
 from shared.calendar import Calendar, at_ist, day_of
@@ -36,7 +36,7 @@ class Board:
     def name_of(self, number: int) -> str:
         return {2: "s", 9: "other", 8: "manual"}[number]
 
-    def no_entries(self, user: User) -> tuple[str, str] | None:
+    def no_entries(self, user: User, key: BookKey, day: int) -> tuple[str, str] | None:
         return None
 
     def paused(self, user_no: int, strategy_no: int, symbol_no: int, day: int) -> bool:

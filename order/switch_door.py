@@ -1,0 +1,73 @@
+"""The part of the order manager that turns switches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from order.bookkeeper import Bookkeeper
+from order.control import ControlClient
+from order.orders import Order
+from order.switches import LATCH_FILE, Level, SwitchView, TurnRequest
+from shared.store.thread import OwnedThread
+
+
+class Opened(Protocol):
+    """What is open while books are kept here."""
+
+    thread: OwnedThread
+    books: Bookkeeper
+
+
+def latch(home: Path, level: Level) -> None:
+    """Lay the latch file into *home*, or take it away with OFF: it works also where the books cannot."""
+    if level is Level.OFF:
+        (home / LATCH_FILE).unlink(missing_ok=True)
+    elif level.rank >= Level.KILL.rank:
+        (home / LATCH_FILE).touch()
+
+
+class SwitchDoor:
+    """Takes what a human asks for, and passes it on where another process keeps the books."""
+
+    _remote: ControlClient | None
+
+    @property
+    def home(self) -> Path:
+        """The state folder."""
+        raise NotImplementedError
+
+    async def turn(self, asked: TurnRequest) -> list[SwitchView]:
+        """Turn a switch, durably; return those that are on then. No entry that it stops leaves afterwards.
+
+        Raises:
+            ConfigurationError: There is no such user or strategy, or a stronger switch stands there already.
+        """
+        house = not (asked.user_id or asked.strategy_id)
+        if house and asked.level is not Level.OFF:
+            latch(self.home, asked.level)  # first, and without anybody: who keeps the books may be busy
+        if self._remote is not None:
+            answer = await self._remote.ask("turn", msgspec.to_builtins(asked))
+            return msgspec.convert(answer, list[SwitchView])
+        opened = self._here()
+        views, sends = await opened.thread.run(opened.books.turn, asked)
+        if house and asked.level is Level.OFF:
+            latch(self.home, asked.level)
+        self._dispatch(sends)
+        return views
+
+    async def switches(self) -> list[SwitchView]:
+        """Return the switches that are on."""
+        if self._remote is not None:
+            return msgspec.convert(await self._remote.ask("switches"), list[SwitchView])
+        opened = self._here()
+        return await opened.thread.run(lambda: opened.books.desk.views())
+
+    def _here(self) -> Opened:
+        raise NotImplementedError
+
+    def _dispatch(self, sends: Sequence[Order]) -> None:
+        raise NotImplementedError
