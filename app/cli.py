@@ -25,11 +25,13 @@ from app.command import (
     open_reader,
     settings,
     show_rows,
+    tell_switches,
 )
 from app.instruments_command import instruments_app
 from app.journal_command import journal_app, replay_day, verify_file
 from app.orders_command import orders_app
 from app.protect_command import protect
+from app.switch_command import SWITCHES
 from shared.errors import EXIT_FAILED
 
 app = typer.Typer(
@@ -93,6 +95,8 @@ app.add_typer(instruments_app, name="instruments")
 app.add_typer(journal_app, name="journal")
 app.command("replay-day")(replay_day)
 app.add_typer(orders_app, name="orders")
+for turn in SWITCHES:
+    app.command()(turn)
 
 
 @app.command()
@@ -120,6 +124,7 @@ def accounts(group: Group = None, as_json: Json = False) -> None:
     """Show the connected accounts: ARMED, EXIT_ONLY or OFF, and what the broker has that is not ours."""
     from app import arming
 
+    tell_switches()
     arming.accounts(group=group, as_json=as_json)
 
 
@@ -336,6 +341,7 @@ def strategies(as_json: Json = False) -> None:
     from shared.settings import Settings
     from strategy.config import load_configs
 
+    tell_switches()
     views = [StrategyView.of(config) for config in load_configs(Settings.load().strategies_file)]
     show_rows(views, as_json, STRATEGIES)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import typer
 
-from shared.errors import EXIT_FAILED, ConfigurationError, TradingError
+from shared.errors import EXIT_FAILED, ConfigurationError, StoreError, TradingError
 
 if TYPE_CHECKING:
     from app.grid import Row
@@ -74,19 +75,34 @@ def settings() -> Settings:
 
 
 def open_reader() -> closing[Reader]:
-    """Open the order store for reading."""
+    """Open the order store for reading; what is switched off is told first."""
     from order.reading import Reader
 
     chosen = settings()
-    return closing(Reader(chosen.home, chosen.postgres_url))
+    reader = Reader(chosen.home, chosen.postgres_url)
+    _tell(reader)
+    return closing(reader)
 
 
 def open_ledger() -> closing[Ledger]:
-    """Open the order store for reading, with what a ledger tells."""
+    """Open the order store for reading, with what a ledger tells; what is switched off is told first."""
     from order.ledger import Ledger
 
     chosen = settings()
-    return closing(Ledger(chosen.home, chosen.postgres_url))
+    reader = Ledger(chosen.home, chosen.postgres_url)
+    _tell(reader)
+    return closing(reader)
+
+
+def tell_switches() -> None:
+    """Say on standard error what is switched off; nothing where there are no books yet."""
+    with contextlib.suppress(StoreError), open_reader():
+        pass
+
+
+def _tell(reader: Reader) -> None:
+    for line in reader.switched():
+        typer.echo(f"trading: {line}", err=True)
 
 
 def known_user(reader: Reader, user: str | None) -> None:

@@ -81,6 +81,7 @@ def examine(today: date | None = None) -> list[Finding]:
         ("engine store", lambda: _engine_store(settings)),
         ("order store", lambda: _order_store(settings)),
         ("reconciliation", lambda: _reconciliation(settings)),
+        ("switches", lambda: _switches(settings)),
         ("signal key", lambda: _signal_key(settings)),
         ("bus", lambda: _bus(settings)),
         ("strategies", lambda: _strategies(settings)),
@@ -229,6 +230,19 @@ def _reconciliation(settings: Settings) -> Iterator[Finding]:
         for user_id, last in books.reconciliations():
             remedy = "" if last.clean else "Compare with the broker's own books; `trading arm` looks anew."
             yield Finding("reconciliation", last.clean, f"{user_id}: {last}", remedy)
+
+
+def _switches(settings: Settings) -> Iterator[Finding]:
+    from order.reading import Reader
+    from shared.errors import StoreError
+
+    try:
+        with contextlib.closing(Reader(settings.home, settings.postgres_url)) as reader:
+            found = reader.switched()
+    except StoreError:
+        return  # the order store's own check tells
+    advice = "`trading resume` (with the same --user, --strategy) takes entries again." if found else ""
+    yield Finding("switches", True, "; ".join(found) or "none is on: entries are taken", advice)
 
 
 def _postgres(url: str, schema: Schema, settings: Settings) -> Finding:

@@ -73,6 +73,7 @@ class Screen:
         self._engine: EngineSide | None = None
         self._orders: OrderSide | None = None
         self._accounts: list[Account] = []
+        self._switched: list[str] = []
         self._accounts_at = 0.0
 
     def start(self, banner: str, engine: EngineSide | None, orders: OrderSide | None) -> None:
@@ -155,7 +156,8 @@ class Screen:
             found = self._current_accounts()
             if found:
                 parts += [Text(""), *(styled(line) for line in lay_out(ACCOUNT_COLUMNS, found, width).lines)]
-            parts += [Text(""), _clipped(_state(self._orders))]
+            parts += [Text(""), *(_clipped([Cell(line, "bold red")]) for line in self._switched)]
+            parts.append(_clipped(_state(self._orders)))
         return Group(*parts)
 
     def _current_accounts(self) -> list[Account]:
@@ -169,6 +171,7 @@ class Screen:
             self._accounts_at = now
             # The view is a guest: what keeps the store from being read is told by those who write it.
             with contextlib.suppress(StoreError), closing(self._orders.manager.place.reader()) as reader:
+                self._switched = reader.switched()
                 self._accounts = accounts(reader, self._engine.source.run, marks_of(self._engine.board))
         return self._accounts
 

@@ -14,10 +14,12 @@ from order.met import EX_DATE, Met
 from order.night import NIGHT, Night, NightState
 from order.orders import DIRECT_ENGINE, OWN_ENGINE, disposition
 from order.reconcile import FINAL, RECONCILED, Reconciliation
-from order.rows import read_users
+from order.rows import read_switches, read_users
 from order.stores import open_for_reading
+from order.switches import LATCH_FILE, LATCHED
 from order.users import User
 from order.writer import RANGE
+from shared.clock import SystemClock, ist_day
 from shared.models import OrderState, Product, Signal, SignalType, instant, rupees
 
 
@@ -122,6 +124,7 @@ class Reader:
     """
 
     def __init__(self, home: Path, url: str | None = None) -> None:
+        self._home = home
         self.database = open_for_reading(home, url)
         self._sql = self.database.connection
         self._names = {int(no): str(name) for no, name in self._sql.execute("SELECT no, name FROM names")}
@@ -130,6 +133,12 @@ class Reader:
     def users(self) -> list[User]:
         """Return all users by number."""
         return list(self._users.values())
+
+    def switched(self) -> list[str]:
+        """Return what takes no entries, a line for each switch that is on."""
+        found = read_switches(self._sql, self._users, ist_day(SystemClock().now_us()))
+        lies = (self._home / LATCH_FILE).exists() and not any(view.whole_kill for view in found)
+        return [*([f"killed: {LATCHED[1]}"] if lies else []), *map(str, found)]
 
     def markets(self) -> list[str]:
         """Return the markets (runs) seen so far, oldest first."""

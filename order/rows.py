@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from order.books import BookKey
+from order.switches import SWITCH, Level, Switch, SwitchView, view_of
 from order.users import Limits, Terms, User
+from shared.clock import ist_day
 from shared.models import Side
 from shared.store.port import Connection, Database
 
@@ -66,3 +70,22 @@ def read_users(database: Database, group: str | None = None) -> list[User]:
             (group,),
         )
     ]
+
+
+def read_switches(sql: Connection, users: Mapping[int, User], today: int) -> list[SwitchView]:
+    """Return the switches that are on, the house's first; a house's of several writers once.
+
+    Args:
+        sql: Of the order store.
+        users: By number.
+        today: Days since the epoch, IST; a rule's switch of an earlier day holds no more.
+    """
+    found = set()
+    for user_no, what, value in sql.execute(
+        "SELECT user_no, what, value FROM account_marks WHERE kind = ?", (SWITCH,)
+    ):
+        user = users.get(int(user_no))
+        switch = Switch.stored(int(user_no) if user else 0, str(what), str(value))
+        if switch.level is not Level.OFF and (not switch.day or ist_day(switch.at_us) == today):
+            found.add(view_of(switch, user.user_id if user else ""))
+    return sorted(found, key=lambda view: (view.user_id, view.strategy_id, view.market))

@@ -113,6 +113,11 @@ class SwitchView(msgspec.Struct, frozen=True):
     why: str
     at_us: int
 
+    @property
+    def whole_kill(self) -> bool:
+        """Whether it is what the latch file is laid for."""
+        return self.level.rank >= Level.KILL.rank and not (self.user_id or self.strategy_id or self.market)
+
     def __str__(self) -> str:
         parts = [f"user {self.user_id}" * bool(self.user_id)]
         parts += [f"strategy {self.strategy_id}" * bool(self.strategy_id)]

@@ -9,6 +9,7 @@ import pytest
 from broker.base import Accepted, ChangeOutcome, NotSent, Unknown, VenuePosition, VenueState
 from order.lane import Lane
 from order.orders import Order
+from order.switches import Level, TurnRequest
 from shared.errors import RefusedBySafety, StoreError
 from shared.models import OrderState, Product, Quote, Side
 from shared.store.thread import OwnedThread
@@ -365,3 +366,21 @@ async def test_exit_without_a_fresh_price_asks_its_own_account_now_and_then(
     venue.quotes = [Quote("RELIANCE", 245_000, room.at_us, 0, room.clock.now_us(), 244_900, 245_100)]
     await until(lambda: line.prices["RELIANCE"].bid_paise == 244_900)
     assert set(map(tuple, venue.asked)) == {("RELIANCE",)}
+
+
+async def test_entry_whose_switch_is_turned_after_its_claim_does_not_leave(
+    room: Room, lane: Lane, venue: ScriptedVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = room.books.claim
+
+    def claim_then_kill(order: Order) -> bool:
+        claimed = claim(order)
+        room.books.turn(TurnRequest(Level.KILL, why="a test"))
+        return claimed
+
+    monkeypatch.setattr(room.books, "claim", claim_then_kill)
+    order = queue(room, lane)
+    await until(lambda: venue.tickets and venue.tickets[0].freed)
+    assert venue.posts == []
+    room.quote("2500", run=RUN)
+    assert (order.state, order.rule) == (OrderState.CANCELLED, "taken off by a switch")

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from broker.base import Accepted, VenueState
+from order.switches import Level, TurnRequest
 from shared.models import Quote, Side
-from tests.order.venue import RUN, amendments, book, carry_out, hold, price, report, row, send
+from tests.order.venue import RUN, amendments, book, carry_out, claim, hold, price, report, row, send
 
 if TYPE_CHECKING:
     from tests.order.conftest import Room
@@ -202,3 +203,41 @@ def test_exit_that_is_sent_anew_is_stuck_since_it_was_first_sent(
     far.later(4)
     far.books.steps(1)
     assert "EXIT_STUCK" in capsys.readouterr().out
+
+
+def test_kill_cancels_an_entry_at_the_broker_also_after_a_restart_and_leaves_the_stop(far: Room) -> None:
+    order = send(far)
+    far.books.answer(order, Accepted("v1"))
+    far.books.turn(TurnRequest(Level.KILL, why="a test"))
+    far.open()
+    report(far, book(far.clock.now_us(), row(order.tag)))
+    far.later(1.5)
+    (step,), _, _ = far.books.steps(1)
+    assert step.cancel
+
+
+def test_modify_of_an_entry_that_waits_for_its_turn_does_not_leave_after_kill(far: Room) -> None:
+    order = send(far)
+    far.books.answer(order, Accepted("v1"))
+    report(far, book(far.clock.now_us(), row(order.tag, price=250_125)))
+    far.later(2)
+    (step,), _, _ = far.books.steps(1)
+    assert not step.cancel
+    far.books.turn(TurnRequest(Level.KILL, why="a test"))
+    assert not claim(far, step)
+    far.later(1.5)
+    (step,), _, _ = far.books.steps(1)
+    assert step.cancel
+
+
+def test_fill_that_beats_the_cancel_of_a_flatten_is_closed_as_well(far: Room) -> None:
+    order = send(far)
+    far.books.answer(order, Accepted("v1"))
+    far.books.turn(TurnRequest(Level.FLATTEN, why="a test"))
+    report(far, book(far.clock.now_us(), row(order.tag, VenueState.COMPLETE, filled=10)))
+    for _ in range(3):
+        price(far)
+        far.later(1)
+        far.books.steps(1)
+    exits = [each for each in far.rows() if each.purpose == "EXIT"]
+    assert [each.quantity for each in exits] == [10]

@@ -1,0 +1,58 @@
+"""`trading halt`, `kill`, `flatten` and `resume`: the switches of the house, of users and of strategies."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.command import Group, Json, guarded
+
+Of = Annotated[str | None, typer.Option("--user", help="Of this user only. Default: of the whole house.")]
+Which = Annotated[
+    str | None, typer.Option("--strategy", help="Of this strategy only; `manual`: orders by hand.")
+]
+Why = Annotated[str, typer.Option("--why", help="A note that is kept with it.")]
+
+
+@guarded
+def halt(
+    user: Of = None, strategy: Which = None, why: Why = "", group: Group = None, as_json: Json = False
+) -> None:
+    """Take no entries any more; exits, stops and the square-off go on. Holds until `trading resume`."""
+    _turn("HALT", user, strategy, why, group, as_json)
+
+
+@guarded
+def kill(
+    user: Of = None, strategy: Which = None, why: Why = "", group: Group = None, as_json: Json = False
+) -> None:
+    """Take no entries, and take those that are at work off; stops stay. Holds until `trading resume`."""
+    _turn("KILL", user, strategy, why, group, as_json)
+
+
+@guarded
+def flatten(
+    user: Of = None, strategy: Which = None, why: Why = "", group: Group = None, as_json: Json = False
+) -> None:
+    """Take no entries, take those at work off and close all positions. Holds until `trading resume`."""
+    _turn("FLATTEN", user, strategy, why, group, as_json)
+
+
+@guarded
+def resume(
+    user: Of = None, strategy: Which = None, why: Why = "", group: Group = None, as_json: Json = False
+) -> None:
+    """Take entries again where nothing else forbids them: resumes what was stopped for the same whom."""
+    _turn("OFF", user, strategy, why, group, as_json)
+
+
+SWITCHES = (halt, kill, flatten, resume)
+
+
+def _turn(
+    level: str, user: str | None, strategy: str | None, why: str, group: str | None, as_json: bool
+) -> None:
+    from app import turning
+
+    turning.turn(level, user or "", strategy or "", why, group=group, as_json=as_json)
