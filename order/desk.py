@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from order.accounts import Account
 from order.books import Book
-from order.execution import Seat
 from order.guards import bar_start_us, plan_of
 from order.lifecycle import Event
+from order.memory import Seat
 from order.orders import DIRECT_ENGINE, MANUAL, Order, Purpose
 from order.requests import DirectRequest
-from order.risk import Entry, Market, Refused, check_entry, check_market, check_signal
+from order.risk import Entry, Market, Refused, check_market, check_signal
+from order.rules import check_entry
 from order.switching import KILLED, Switching
 from order.users import Terms, User, shares
 from order.wish import is_short, read

@@ -12,7 +12,7 @@ import pytest
 
 from broker.base import Accepted, Rejected, Unknown, VenuePosition, VenueState, VenueTrade
 from broker.registry import store_venue
-from order import risk, slippage
+from order import rules, slippage
 from order.audit import audit
 from order.bookkeeper import Bookkeeper
 from order.mirror import as_sqlite
@@ -194,7 +194,7 @@ def test_what_happened_outside_and_by_hand_is_decided_alike(far: Room, tmp_path:
 
 @pytest.mark.parametrize(
     ("module", "name", "value"),
-    [(slippage, "NIFTY50_BPS", 9), (risk, "MINUTE_US", 10**12)],
+    [(slippage, "NIFTY50_BPS", 9), (rules, "MINUTE_US", 10**12)],
     ids=["slippage", "a rule"],
 )
 def test_core_that_decides_otherwise_is_found(
