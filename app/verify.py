@@ -13,6 +13,7 @@ from order.audit import Audit, OutboxRow, audit
 from order.mirror import as_sqlite
 from order.reading import Reader
 from order.stores import open_for_reading
+from shared.errors import StoreError
 from shared.store.port import Database
 from shared.store.sqlite import Database as SqliteDatabase
 from strategy.outbox import DATABASE_FILE
@@ -71,8 +72,18 @@ def verify_home(home: Path, url: str | None = None) -> Verdict:
     with ExitStack() as stack:
         orders, engine = open_stores(home, url, stack)
         found = audit(orders, "main", "", []) if engine is None else _audit(orders, engine)
-    with closing(Reader(home, url)) as books:
-        return Verdict(found, {user_id: str(last) for user_id, last in books.reconciliations()})
+    return Verdict(found, _reconciled(home, url, found))
+
+
+def _reconciled(home: Path, url: str | None, found: Audit) -> dict[str, str]:
+    """Return how the last comparisons went; nothing where users are damaged, which *found* tells of."""
+    try:
+        with closing(Reader(home, url)) as books:
+            return {user_id: str(last) for user_id, last in books.reconciliations()}
+    except StoreError:
+        if found.clean:
+            raise
+        return {}
 
 
 def open_stores(

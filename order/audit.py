@@ -364,11 +364,22 @@ def _journal(database: Database, found: Audit) -> None:
     fold = Fold.beside(sql, KEPT_TABLES)
     _links(broken_links(_folded(read_entries(sql), fold, found)), found)
     if not fold.started:
-        return  # nothing was ever written, or the store has not been opened since the journal keeps rows
+        # Nothing was ever written, or the store has not been opened since the journal keeps rows.
+        found.find("unexplained", _without_journal(sql), "journal: it is empty, and the tables have rows")
+        return
     fold.meta("environment", fold.environment)
     for table in KEPT_TABLES:
         for count, line in fold.differences(table):
             found.find("unexplained", count, line)
+
+
+def _without_journal(sql: Connection) -> int:
+    """Return how many rows stand beside a journal without one entry; every version has kept some."""
+    if sql.execute("SELECT 1 FROM journal LIMIT 1").fetchone() is not None:
+        return 0
+    query = "SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM inbox)"
+    row = sql.execute(query).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _links(broken: Iterable[str], found: Audit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -10,8 +11,11 @@ from order.books import BookKey
 from order.switches import SWITCH, Level, Switch, SwitchView, view_of
 from order.users import Limits, Terms, User
 from shared.clock import ist_day
+from shared.errors import StoreError
 from shared.models import Side
 from shared.store.port import Connection, Database
+
+T = TypeVar("T")
 
 ALL = (1, 2**53)
 """User numbers of all writers."""
@@ -43,13 +47,17 @@ def open_deliveries(
 
 
 def read_users(database: Database, group: str | None = None) -> list[User]:
-    """Return all users, or those of one group, with their active subscriptions, by number."""
+    """Return all users, or those of one group, with their active subscriptions, by number.
+
+    Raises:
+        StoreError: A user's limits or terms are nothing that we ever wrote.
+    """
     sql = database.connection
     subscriptions: dict[int, dict[str, Terms]] = {}
     for user_no, strategy_id, terms in sql.execute(
         "SELECT user_no, strategy_id, terms FROM subscriptions WHERE active = 1 ORDER BY strategy_id"
     ):
-        decoded = msgspec.json.decode(str(terms), type=Terms)
+        decoded = _decoded(str(terms), Terms, f"the terms of user no {user_no} for {strategy_id}")
         subscriptions.setdefault(int(user_no), {})[str(strategy_id)] = decoded
     return [
         User(
@@ -60,7 +68,7 @@ def read_users(database: Database, group: str | None = None) -> list[User]:
             broker=str(row[4]),
             enabled=bool(row[5]),
             profile=str(row[6]),
-            limits=msgspec.json.decode(str(row[7]), type=Limits),
+            limits=_decoded(str(row[7]), Limits, f"the limits of {row[1]}"),
             account=str(row[8]),
             subscriptions=subscriptions.get(int(row[0]), {}),
         )
@@ -89,3 +97,13 @@ def read_switches(sql: Connection, users: Mapping[int, User], today: int) -> lis
         if switch.level is not Level.OFF and (not switch.day or ist_day(switch.at_us) == today):
             found.add(view_of(switch, user.user_id if user else ""))
     return sorted(found, key=lambda view: (view.user_id, view.strategy_id, view.market))
+
+
+def _decoded(text: str, kind: type[T], what: str) -> T:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError as error:
+        raise StoreError(
+            f"The order store is damaged: {what} cannot be read ({error}).",
+            remedy="`trading verify` tells which rows were changed; restore the state folder from a copy.",
+        ) from error

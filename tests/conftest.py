@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 LONGEST = (
     "test_crash.py", "test_account.py", "test_everything_killed.py", "test_rehearsal.py", "test_groups.py",
     "test_owners_shares.py", "test_late_exit.py", "strategy/test_relay.py", "app/test_cli.py",
-    "app/test_run.py", "app/test_arming.py",
+    "test_tampering.py", "app/test_run.py", "app/test_arming.py",
 )  # fmt: skip
 """Files that begin first: with several workers, a long file that begins last keeps all others waiting."""
 

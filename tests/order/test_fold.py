@@ -14,6 +14,7 @@ from order.journal import Journal
 from order.record import BASE, VERSION, pack
 from order.sql_store import KEPT_TABLES
 from order.users import Terms
+from shared.errors import StoreError
 from tests.order.conftest import Room
 from tests.order.venue import RUN as FAR_RUN
 from tests.order.venue import book, price, row
@@ -125,6 +126,17 @@ def test_any_damage_to_the_journal_is_found(full: Room) -> None:
             unnoticed.append(damage)
         sql.execute("ROLLBACK")
     assert unnoticed == []
+
+
+def test_journal_that_was_emptied_is_found(full: Room) -> None:
+    connection(full).execute("DELETE FROM journal")
+    assert "unexplained: journal: it is empty, and the tables have rows" in full.audit().findings
+
+
+def test_user_whose_limits_are_damaged_is_one_message(full: Room) -> None:
+    connection(full).execute("UPDATE users SET limits = '{' WHERE user_id = 'u2'")
+    with pytest.raises(StoreError, match="the limits of u2 cannot be read"):
+        full.open()
 
 
 def test_two_entries_of_the_journal_that_changed_places_are_found(full: Room) -> None:
