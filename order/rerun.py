@@ -37,6 +37,11 @@ from shared.models import microseconds
 from shared.store.port import Connection, Database
 from shared.store.sqlite import Database as SqliteDatabase
 
+MOVE = ("user_no", "signal_no", "leg", "slice", "attempt", "quantity", "filled", "steps", "rule")
+"""What `order.orders.Order.move` holds."""
+
+TOLD_FIRST = ("orders", "fills", "books")
+
 MakeVenue = Callable[[str, str], StoreVenue]
 """Makes a venue in this store by name and profile."""
 
@@ -180,11 +185,13 @@ class _Core:
         self._port = Port()
         self._giver: Giver | None = None
         self._head = span.before
+        self._tables: dict[str, Table] = {}
 
     def begin(self, entries: Iterator[Entry]) -> None:
         """Fold the tables as they stood before the start."""
         sql = self._database.connection
-        fold = Fold(sql, {table: Table.read(sql, table) for table in KEPT_TABLES}, prefix="")
+        self._tables = {table: Table.read(sql, table) for table in KEPT_TABLES}
+        fold = Fold(sql, self._tables, prefix="")
         last: Entry | None = None
         with self._database.transaction():
             for last in entries:
@@ -209,7 +216,7 @@ class _Core:
         for old, new in zip(group, made, strict=False):
             found.moves += len(_moves(old))
             if (old.kind, old.at_us, old.body) != (new.kind, new.at_us, new.body):
-                found.differ(_difference(old, new))
+                found.differ(_difference(old, new, self._tables))
         for old in group[len(made) :]:
             found.differ(f"entry {old.no} ({old.kind}) was written then and is not now")
         for new in made[len(group) :]:
@@ -344,20 +351,46 @@ def _moves(entry: Entry) -> Sequence[Any]:
     return body[1] if steps else ()
 
 
-def _difference(old: Entry, new: Entry) -> str:
+def _difference(old: Entry, new: Entry, tables: Mapping[str, Table]) -> str:
     head = f"entry {old.no} ({old.kind})"
     if old.kind != new.kind:
         return f"{head} is now of kind {new.kind}"
     if old.at_us != new.at_us:
         return f"{head} was written at {old.at_us} and is now at {new.at_us}"
-    return f"{head}{_where(_plain(old), _plain(new))}"
+    then, now = msgspec.msgpack.decode(old.body), msgspec.msgpack.decode(new.body)
+    if old.kind == COMMIT and then[1] == now[1]:
+        return f"{head}, {_rows_part(then[2], now[2], tables)}"
+    if _moves(old) and _moves(new) and then[0] == now[0]:
+        return f"{head}, {_row_part('orders', MOVE, MOVE[:5], then[1], now[1])}"
+    return f"{head}{_where(then, now)}"
 
 
-def _plain(entry: Entry) -> Any:
-    body: Any = msgspec.msgpack.decode(entry.body)
-    if entry.kind == COMMIT:
-        return [body[1], {table: [list(row) for row in unpack(rows)] for table, rows in body[2].items()}]
-    return body
+def _rows_part(old: Mapping[str, Any], new: Mapping[str, Any], tables: Mapping[str, Table]) -> str:
+    """Return in which table two commits part first, and how."""
+    for name in dict.fromkeys((*TOLD_FIRST, *tables)):
+        table = tables[name]
+        then, now = (list(map(list, unpack(rows.get(name, (0, []))))) for rows in (old, new))
+        if then != now:
+            return _row_part(name, table.columns, table.key, then, now)
+    return "in tables that are no part of the books"
+
+
+def _row_part(
+    name: str, columns: Sequence[str], key: Sequence[str], old: Sequence[Any], new: Sequence[Any]
+) -> str:
+    """Return in which row two lists of rows part first, and how."""
+    for then, now in zip(old, new, strict=False):
+        if then == now:
+            continue
+        row = dict(zip(columns, then, strict=False))
+        which = ", ".join(f"{column} {row.get(column)}" for column in key)
+        parts = [
+            f"{column} {left!r} then, {right!r} now"
+            for column, left, right in zip(columns, then, now, strict=False)
+            if left != right
+        ]
+        return f"{name} ({which}): {'; '.join(parts)}"
+    return f"{name}: {len(old)} rows then, {len(new)} now"
 
 
 def _where(old: Any, new: Any) -> str:
@@ -367,8 +400,4 @@ def _where(old: Any, new: Any) -> str:
             if left != right:
                 return f"[{place}]{_where(left, right)}"
         return f": {len(old)} parts then, {len(new)} now"
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *new]:
-            if old.get(key) != new.get(key):
-                return f".{key}{_where(old.get(key), new.get(key))}"
     return f": {old!r} then, {new!r} now"
