@@ -32,6 +32,7 @@ from app.journal_command import journal_app, replay_day, verify_file
 from app.orders_command import orders_app
 from app.protect_command import protect
 from app.switch_command import SWITCHES
+from app.users_command import users_app
 from shared.errors import EXIT_FAILED
 
 app = typer.Typer(
@@ -95,6 +96,7 @@ app.add_typer(instruments_app, name="instruments")
 app.add_typer(journal_app, name="journal")
 app.command("replay-day")(replay_day)
 app.add_typer(orders_app, name="orders")
+app.add_typer(users_app, name="users")
 for turn in SWITCHES:
     app.command()(turn)
 
@@ -320,16 +322,6 @@ def charges(limit: Limit = 20, user: UserId = None, run: Run = None, as_json: Js
         known_user(reader, user)
         known_run(reader, run)
         show_rows(reader.day_charges(limit, user_id=user, run=run), as_json, CHARGES)
-
-
-@app.command()
-@guarded
-def users(as_json: Json = False) -> None:
-    """List users, their sizing and their limits."""
-    from app.listing import USERS
-
-    with open_reader() as reader:
-        show_rows(reader.users(), as_json, USERS)
 
 
 @app.command()

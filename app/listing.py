@@ -32,6 +32,7 @@ SIZINGS = {
     "fixed_quantity": "{value} shares",
     "fixed_value": "₹{value}",
     "percent_of_allocation": "{value} % of allocation",
+    "risk_percent": "{value} % of allocation at risk",
 }
 START = "`trading run` makes some."
 
@@ -191,6 +192,7 @@ def _users(rows: Sequence[User]) -> list[Column[User]]:
         Column("name", lambda row: row.name, rank=3),
         Column("profile", lambda row: row.profile, rank=6),
         Column("group", lambda row: row.group, rank=7),
+        Column("family", lambda row: row.family, rank=10),
         Column("broker", lambda row: row.broker, rank=5),
         Column("on", lambda row: "yes" if row.enabled else "no"),
         Column("subscriptions", _subscriptions, least=40),
@@ -202,11 +204,15 @@ def _users(rows: Sequence[User]) -> list[Column[User]]:
 
 
 def _subscriptions(row: User) -> str:
-    taken = (f"{name}: {_size(terms.sizing)}, {terms.product}" for name, terms in row.subscriptions.items())
+    taken = (
+        f"{name}: {size(terms.sizing)}, {terms.product}{', LEAVING' if terms.leaving else ''}"
+        for name, terms in row.subscriptions.items()
+    )
     return "; ".join(taken) or "–"
 
 
-def _size(sizing: Sizing) -> str:
+def size(sizing: Sizing) -> str:
+    """Return how a quantity comes about, in words."""
     return SIZINGS[sizing.method].format(value=f"{sizing.value:,}")
 
 

@@ -21,12 +21,13 @@ from order.desk import Desk, Received
 from order.orders import Changes, Order
 from order.pauses import without_pauses
 from order.policy import Policy
-from order.record import VERSION, Recorder, base_entries
+from order.record import Recorder, base_entries
 from order.requests import DirectRequest
 from order.revived import revive
 from order.risk import LIVE
 from order.store import OrderStore
-from order.users import User, user_rows
+from order.user_books import UserBooks
+from order.users import User
 from order.wish import same_wish
 from shared.bus.codec import Poison
 from shared.calendar import Calendar
@@ -80,7 +81,7 @@ class Direct:
         )
 
 
-class Bookkeeper(AccountBooks):
+class Bookkeeper(AccountBooks, UserBooks):
     """Owns desk and store; every public method is one transaction."""
 
     def __init__(
@@ -109,11 +110,6 @@ class Bookkeeper(AccountBooks):
         self._stale = False
         self._met_day = 0
         self.desk = self._reload()
-
-    @property
-    def users(self) -> dict[str, User]:
-        """All users by id."""
-        return {user.user_id: user for user in self.desk.users.values()}
 
     def cursor(self, group: str, engine: str) -> tuple[str, int]:
         """Return (epoch, seq) up to which *group* has taken the signals of *engine*; ("", 0) at first."""
@@ -250,36 +246,6 @@ class Bookkeeper(AccountBooks):
 
         said = [type(outcome).__name__, msgspec.to_builtins(outcome)]
         return self._commit(book, "answer", now_us, order.key(), said)
-
-    def save_user(self, user: User) -> User:
-        """Store a user (new when `user_no` is 0); return them with their number."""
-        known = self.desk.users.get(user.user_no)
-        if known is not None and known.group != user.group:
-            raise ConfigurationError(
-                f"User {user.user_id!r} belongs to the group {known.group!r} for good.",
-                remedy="Another group's cursor stands elsewhere: signals would come twice or not at all.",
-            )
-        if user.user_no == 0:
-            user = msgspec.structs.replace(user, user_no=self.desk.writer.next_of(self.desk.users))
-        account = known.account if known is not None else user.account or user.broker
-        user = msgspec.structs.replace(user, account=account)  # the ids of their orders hang on it
-        if known is not None and known.broker != user.broker and self.desk.engaged(user.user_no):
-            raise ConfigurationError(
-                f"User {user.user_id!r} has open positions or orders at {known.broker!r}.",
-                remedy="Close them before the user goes to another broker.",
-            )
-        now_us = self._clock.now_us()
-        if self.recorder.waiting:
-            self.write_down(now_us)  # what came in before has to stand before
-        body = [VERSION, msgspec.to_builtins(user), user_rows(user, now_us)]
-        try:
-            self.store.save_user(user, body, now_us, self.desk.journal)
-        except BaseException:
-            self._undo()
-            raise
-        self.desk.know_user(user)
-        self._index()
-        return user
 
     def write_down(self, now_us: int) -> None:
         """Journal the inputs that wait, though nothing was written because of them."""

@@ -20,7 +20,7 @@ from order.requests import DirectRequest
 from order.risk import Entry, Market, Refused, check_market, check_signal
 from order.rules import check_entry
 from order.switching import KILLED, Switching
-from order.users import Terms, User, shares
+from order.users import Terms, User, shares, too_small
 from order.wish import is_short, read
 from shared.clock import ist_day
 from shared.instruments import Instrument
@@ -331,9 +331,13 @@ class Desk(Switching):
             )
             return
         price = market.quote.price_paise if market.quote else market.reference_paise
-        order.quantity = shares(terms.sizing, terms, account.user.limits, price)
+        if terms.leaving:
+            self.refuse(order, Refused("leaving", f"the user leaves {strategy_id}"), market.now_us)
+            return
+        stop = order.plan.stop_paise if order.plan is not None else 0
+        order.quantity = shares(terms.sizing, terms, account.user.limits, price, stop)
         if order.quantity <= 0:
-            self.refuse(order, Refused("too_small", f"one share costs {price / 100:.2f}"), market.now_us)
+            self.refuse(order, Refused("too_small", too_small(terms.sizing, price, stop)), market.now_us)
             return
         order.price_paise = price
         refused = self._check(market, account, order, strategy_id)

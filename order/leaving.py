@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from order.books import Book
@@ -52,6 +54,21 @@ class Leaving(Waiting):
         if guard is not None:
             guard.exit = order
             self.touched[order.book.key] = guard
+
+    def open_in(self, user_no: int) -> dict[str, str]:
+        """Return the products in which strategies hold something for a user, or have an order at work."""
+        return {
+            self._names[key[1]]: key[3]
+            for key, book in self._books.items()
+            if key[4] == user_no and not book.idle
+        }
+
+    def leave_all(self, user_no: int, strategies: Collection[str], now_us: int) -> None:
+        """Get out of whatever *strategies* hold for a user."""
+        for key, book in list(self._books.items()):
+            if key[4] == user_no and self._names[key[1]] in strategies and not book.idle:
+                self.leave(book, "the user leaves the strategy", None, now_us)
+        self.journal_moves("leave", now_us, [user_no, *strategies])
 
     # -- inside ----------------------------------------------------------------------------------
 

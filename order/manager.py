@@ -18,7 +18,6 @@ import msgspec
 import structlog
 
 from broker.base import RemoteVenue, StoreVenue
-from broker.registry import known as known_venues
 from broker.registry import store_venue
 from order.bookkeeper import Bookkeeper, Unreadable
 from order.control import ControlClient, ControlServer
@@ -33,7 +32,9 @@ from order.review import Case, Verdict
 from order.stores import DEFAULT_GROUP
 from order.switch_door import SwitchDoor
 from order.switches import LATCH_FILE, TurnRequest
-from order.users import Limits, Terms, User, check_user, demo_users
+from order.user_change import UserChange
+from order.user_door import UserDoor
+from order.users import User, demo_users
 from shared.calendar import Calendar
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigurationError, LockHeld, RefusedBySafety, StoreError
@@ -62,7 +63,7 @@ class _Open:
     lanes: Lanes
 
 
-class OrderManager(DirectOrders, SwitchDoor):
+class OrderManager(DirectOrders, SwitchDoor, UserDoor):
     """Sizes, checks, sends and books orders, on paper or at a broker.
 
     Args:
@@ -75,7 +76,7 @@ class OrderManager(DirectOrders, SwitchDoor):
             `proof`.
         remotes: The account at a broker of each user that has one, by user id.
         group: The user group to serve where the books are on PostgreSQL; `default` where None.
-        demo_strategies: What the three demo users of a first start subscribe to.
+        demo_strategies: What the three demo users of a first start subscribe to; None: it makes none.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class OrderManager(DirectOrders, SwitchDoor):
         quotes: QuoteBoard | None = None,
         venues: Mapping[str, StoreVenue] | None = None,
         remotes: Mapping[str, RemoteVenue] | None = None,
-        demo_strategies: Sequence[str] = DEMO_STRATEGIES,
+        demo_strategies: Sequence[str] | None = DEMO_STRATEGIES,
         group: str | None = None,
     ) -> None:
         self.settings = settings or Settings.load()
@@ -99,7 +100,7 @@ class OrderManager(DirectOrders, SwitchDoor):
         self._venues = venues
         self._environment = environment
         self._remotes = dict(remotes or {})
-        self._demo_strategies = list(demo_strategies)
+        self._demo_strategies = None if demo_strategies is None else list(demo_strategies)
         self._open: _Open | None = None
         self._remote: ControlClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -199,56 +200,6 @@ class OrderManager(DirectOrders, SwitchDoor):
         """Return the groups that have users, sorted."""
         return sorted({user.group for user in self._here().books.users.values()})
 
-    async def users(self) -> list[User]:
-        """Return all users by number."""
-        if self._remote is not None:
-            return msgspec.convert(await self._remote.ask("users"), list[User])
-        return sorted(self._here().books.users.values(), key=lambda user: user.user_no)
-
-    async def add_user(
-        self,
-        user_id: str,
-        *,
-        name: str = "",
-        limits: Limits | None = None,
-        subscriptions: dict[str, Terms] | None = None,
-        profile: str = "",
-        group: str | None = None,
-        broker: str = "paper",
-        replace: bool = False,
-    ) -> User:
-        """Add a user, or with *replace* change one; return them as stored.
-
-        Raises:
-            ConfigurationError: The id is taken, or limits or terms are wrong.
-        """
-        books = self._here().books
-        limits = limits or Limits()
-        subscriptions = subscriptions or {}
-        check_user(user_id, limits, subscriptions)
-        group = self.place.group_of(group)
-        remotes = {remote.name for remote in self._remotes.values()}
-        if broker not in {*known_venues(), *(self._venues or {}), *remotes}:
-            raise ConfigurationError(
-                f"There is no broker {broker!r}.", remedy=f"Known: {', '.join(known_venues())}."
-            )
-        known = books.users.get(user_id)
-        if known is not None and not replace:
-            raise ConfigurationError(f"There is a user {user_id!r} already.", remedy="Choose another id.")
-        user = User(
-            user_no=known.user_no if known else 0,
-            user_id=user_id,
-            name=name,
-            group=group,
-            broker=broker,
-            profile=profile,
-            limits=limits,
-            subscriptions=subscriptions,
-        )
-        saved = await self._here().thread.run(books.save_user, user)
-        await self._here().lanes.connect(saved)
-        return saved
-
     async def arm(self, user_ids: Sequence[str] = ()) -> list[AccountState]:
         """Open accounts for entries whose books and positions at the broker agree with ours right now.
 
@@ -344,8 +295,9 @@ class OrderManager(DirectOrders, SwitchDoor):
             policy=policy_of(self.settings),
             latch=(self.home / LATCH_FILE).exists,
         )
-        if store.is_empty and self.place.group in (None, DEFAULT_GROUP):
-            for demo in demo_users(self._demo_strategies):
+        wanted = self._demo_strategies
+        if wanted is not None and store.is_empty and self.place.group in (None, DEFAULT_GROUP):
+            for demo in demo_users(wanted):
                 remote = self._remotes.get(str(demo["user_id"]))
                 broker = remote.name if remote is not None else "paper"
                 books.save_user(User(user_no=0, broker=broker, **demo))
@@ -370,6 +322,8 @@ class OrderManager(DirectOrders, SwitchDoor):
             "modify_order": served(lambda given: self.modify_order(**{"order_id": "", **given})),
             "protect": served(lambda given: self.protect(**{"user_id": "", "symbol": "", **given})),
             "users": served(lambda _: self.users()),
+            "add_user": served(lambda given: self._add_user(_user(given["user"]), replace=given["replace"])),
+            "change_user": served(lambda given: self.change_user(given["user_id"], _change(given["change"]))),
             "arm": served(lambda given: self.arm(_names(given))),
             "disarm": served(lambda given: self.disarm(_names(given))),
             "accounts": served(lambda _: self.accounts()),
@@ -411,6 +365,14 @@ class OrderManager(DirectOrders, SwitchDoor):
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("order task failed", error=repr(task.exception()))
+
+
+def _user(given: object) -> User:
+    return msgspec.convert(given, User, strict=False)
+
+
+def _change(given: object) -> UserChange:
+    return msgspec.convert(given, UserChange, strict=False)
 
 
 def _names(arguments: dict[str, Any]) -> list[str]:

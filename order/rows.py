@@ -70,10 +70,11 @@ def read_users(database: Database, group: str | None = None) -> list[User]:
             profile=str(row[6]),
             limits=_decoded(str(row[7]), Limits, f"the limits of {row[1]}"),
             account=str(row[8]),
+            family=str(row[9]),
             subscriptions=subscriptions.get(int(row[0]), {}),
         )
         for row in sql.execute(
-            "SELECT user_no, user_id, name, group_name, broker, enabled, profile, limits, account"
+            "SELECT user_no, user_id, name, group_name, broker, enabled, profile, limits, account, family"
             " FROM users WHERE group_name = coalesce(?, group_name) ORDER BY user_no",
             (group,),
         )

@@ -6,6 +6,6 @@ from pathlib import Path
 
 from shared.store.schema import Schema
 
-SCHEMA = Schema(migrations=Path(__file__).parent / "migrations", head="0008")
+SCHEMA = Schema(migrations=Path(__file__).parent / "migrations", head="0009")
 FILE_NAME = "orders.db"
 LOCK_NAME = "order.lock"

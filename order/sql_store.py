@@ -319,11 +319,11 @@ class SqlOrderStore:
         with self.database.transaction() as sql:
             sql.execute(
                 "INSERT INTO users"
-                " (user_no, user_id, name, group_name, broker, enabled, profile, limits, created_us, account)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " (user_no, user_id, name, group_name, broker, enabled, profile, limits, created_us, account,"
+                " family) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (user_no) DO UPDATE SET name = excluded.name,"
                 " group_name = excluded.group_name, broker = excluded.broker, enabled = excluded.enabled,"
-                " profile = excluded.profile, limits = excluded.limits",
+                " profile = excluded.profile, limits = excluded.limits, family = excluded.family",
                 rows["users"][0],
             )
             sql.execute("UPDATE subscriptions SET active = 0 WHERE user_no = ?", (user.user_no,))

@@ -10,7 +10,7 @@ import msgspec
 
 from shared.errors import ConfigurationError
 from shared.ids import order_tag
-from shared.models import Product, paise
+from shared.models import Product, paise, rupees
 
 LAKH_INR = Decimal(100_000)
 HIGHEST = 1_000_000_000_000
@@ -26,6 +26,9 @@ class SizingMethod(StrEnum):
     """Shares for *value* rupees at the reference price, rounded down."""
     PERCENT_OF_ALLOCATION = "percent_of_allocation"
     """Shares for *value* percent of the strategy's allocation, rounded down."""
+    RISK_PERCENT = "risk_percent"
+    """So many shares that *value* percent of the allocation is lost from the price to the stop, rounded down;
+    none where the entry has no stop."""
 
 
 class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +98,7 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         allow_short: Lets SELL open a short position; INTRADAY only.
         allocation_percent: Share of the user's capital that this strategy may use.
         trail_percent: Distance of a trailing stop from the best price since the entry, percent; 0: none.
+        leaving: It enters nothing more; exits and stops of what it holds go on.
     """
 
     sizing: Sizing = Sizing()
@@ -102,6 +106,7 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_short: bool = False
     allocation_percent: Decimal = Decimal(100)
     trail_percent: Decimal = Decimal(0)
+    leaving: bool = False
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +115,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         user_no: Small number that orders carry; never reused.
         group: Which subscriber process serves this user.
+        family: Whose PAN-related accounts belong together: their orders must not cross; empty: alone.
         broker: Name in the broker registry.
         account: Stands in the tags of their orders; the first broker's name, and the same for good.
         profile: A label, e.g. `demo`.
@@ -120,6 +126,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     name: str = ""
     group: str = "default"
+    family: str = ""
     broker: str = "paper"
     account: str = ""
     enabled: bool = True
@@ -205,7 +212,7 @@ def check_user(user_id: str, limits: Limits, subscriptions: dict[str, Terms]) ->
 _FIXED = SizingMethod.FIXED_QUANTITY
 
 
-def shares(sizing: Sizing, terms: Terms, limits: Limits, price_paise: int) -> int:
+def shares(sizing: Sizing, terms: Terms, limits: Limits, price_paise: int, stop_paise: int = 0) -> int:
     """Return how many shares an entry at *price_paise* takes; 0 means too small, never rounded up.
 
     Args:
@@ -213,13 +220,27 @@ def shares(sizing: Sizing, terms: Terms, limits: Limits, price_paise: int) -> in
         terms: For the allocation.
         limits: For the capital.
         price_paise: Reference price, > 0.
+        stop_paise: Where the entry's stop stands; 0: it has none.
     """
     if sizing.method is _FIXED:
         return int(sizing.value)
     if sizing.method is SizingMethod.FIXED_VALUE:
         return int(sizing.value * 100) // price_paise
     allocation = limits.capital_inr * terms.allocation_percent / 100
+    if sizing.method is SizingMethod.RISK_PERCENT:
+        risk_paise = abs(price_paise - stop_paise) if stop_paise else 0
+        return int(allocation * sizing.value) // risk_paise if risk_paise else 0
     return int(allocation * sizing.value) // price_paise  # percent of rupees = paise
+
+
+def too_small(sizing: Sizing, price_paise: int, stop_paise: int) -> str:
+    """Return why *sizing* gives no share at a price."""
+    price = f"{rupees(price_paise)}"
+    if sizing.method is not SizingMethod.RISK_PERCENT:
+        return f"one share costs {price}"
+    if not stop_paise:
+        return "it is sized by its risk and has no stop"
+    return f"one share at {price} with a stop at {rupees(stop_paise)} risks more"
 
 
 def user_rows(user: User, at_us: int) -> dict[str, list[tuple[object, ...]]]:
@@ -230,7 +251,7 @@ def user_rows(user: User, at_us: int) -> dict[str, list[tuple[object, ...]]]:
     limits = msgspec.json.encode(user.limits).decode()
     plain = (user.user_no, user.user_id, user.name, user.group, user.broker, int(user.enabled), user.profile)
     return {
-        "users": [(*plain, limits, at_us, user.account)],
+        "users": [(*plain, limits, at_us, user.account, user.family)],
         "subscriptions": [
             (user.user_no, strategy_id, msgspec.json.encode(terms).decode(), 1, at_us)
             for strategy_id, terms in user.subscriptions.items()

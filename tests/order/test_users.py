@@ -19,7 +19,7 @@ from order.users import (
 from shared.errors import ConfigurationError
 from shared.models import Product
 
-FIXED, VALUE, PERCENT = SizingMethod
+FIXED, VALUE, PERCENT, _RISK = SizingMethod
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,88 @@
+"""`trading users`: beside a running system and without one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from order.manager import OrderManager
+from shared.settings import Settings
+
+Trading = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def told(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_user_is_added_to_nothing_subscribed_limited_and_disabled(tmp_path: Path, trading: Trading) -> None:
+    words = ("--name", "Asha R", "--family", "rao", "--limit", "capital_inr=2,00,000")
+    added = told(trading("users", "add", "asha", *words, "--json", home=tmp_path))
+    assert (added["name"], added["family"], added["broker"]) == ("Asha R", "rao", "paper")
+    assert added["limits"]["capital_inr"] == "200000"  # type: ignore[index]
+    more = ("users", "subscribe", "asha", "ma_crossover", "--risk", "0.5")
+    subscribed = told(trading(*more, "--json", home=tmp_path))
+    assert list(subscribed["subscriptions"]) == ["ma_crossover"]  # type: ignore[call-overload]
+    limited = told(trading("users", "limits", "asha", "max_positions=5", "--json", home=tmp_path))
+    assert limited["limits"]["max_positions"] == 5  # type: ignore[index]
+    assert told(trading("users", "disable", "asha", "--json", home=tmp_path))["enabled"] is False
+    shown = trading("users", "show", "asha", home=tmp_path).stdout
+    assert "enters                  no, disabled" in shown
+    assert "0.5 % of allocation at risk, INTRADAY, 100 % of capital" in shown
+    listed = trading("users", "--json", home=tmp_path).stdout.splitlines()
+    assert [json.loads(line)["user_id"] for line in listed] == ["asha"], "no user for demonstration"
+
+
+async def test_user_is_added_and_changed_while_the_books_are_kept_elsewhere(
+    tmp_path: Path, trading: Trading
+) -> None:
+    settings = Settings.load(env_file=None, home=tmp_path)
+    async with OrderManager(True, settings=settings) as manager:
+        for words in (("add", "asha"), ("subscribe", "asha", "ma_crossover", "--shares", "7")):
+            done = await asyncio.to_thread(trading, "users", *words, "--json", home=tmp_path)
+            assert told(done)["user_id"] == "asha"
+        (user,) = (each for each in await manager.users() if each.user_id == "asha")
+        assert user.subscriptions["ma_crossover"].sizing.value == 7
+        done = await asyncio.to_thread(trading, "users", "add", "asha", home=tmp_path)
+        assert done.returncode == 2
+        assert "There is a user 'asha' already." in done.stderr
+
+
+def test_mistakes_name_what_there_is(tmp_path: Path, trading: Trading) -> None:
+    trading("users", "add", "asha", home=tmp_path)
+    for words, said in (
+        (("subscribe", "asha", "nosuch"), "Known: ma_crossover."),
+        (("subscribe", "nobody", "ma_crossover"), "There is no user 'nobody'."),
+        (("subscribe", "asha", "ma_crossover", "--shares", "1", "--risk", "1"), "One sizing at a time."),
+        (("limits", "asha", "max_positions"), "'max_positions' is no limit."),
+        (("edit", "asha"), "Nothing is to be changed."),
+        (("unsubscribe", "asha", "ma_crossover"), "not subscribed"),
+        (("show", "nobody"), "Known: asha."),
+    ):
+        done = trading("users", *words, home=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
+
+
+def test_users_go_from_one_installation_to_another_by_a_file(tmp_path: Path, trading: Trading) -> None:
+    one, two, file = tmp_path / "one", tmp_path / "two", tmp_path / "users.json"
+    trading("users", "add", "asha", "--family", "rao", home=one)
+    trading("users", "subscribe", "asha", "ma_crossover", "--shares", "7", home=one)
+    trading("users", "export", "--out", str(file), home=one)
+    done = trading("users", "import", str(file), home=two)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (2, "asha: new")
+    assert "Nobody is there to confirm" in done.stderr
+    assert trading("users", "import", str(file), "--yes", home=two).returncode == 0
+    assert trading("users", "export", home=two).stdout == trading("users", "export", home=one).stdout
+    assert trading("users", "import", str(file), home=two).stdout == "Nothing would change.\n"
+    file.write_text(file.read_text().replace('"max_positions": 3', '"max_positions": 4'))
+    assert trading("users", "import", str(file), "--yes", home=two).stdout == "asha: max_positions 3 → 4\n"
+    file.write_text('{"users": [{"user_id": "x", "pin": "1234"}]}')
+    done = trading("users", "import", str(file), "--yes", home=two)
+    assert done.returncode == 2
+    assert "pin" in done.stderr
