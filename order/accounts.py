@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from order.books import Book, BookKey
+from order.house import HOUSE_GROSS, HOUSE_LOSS_PERCENT, House
 from order.users import User, whole_paise
 
 
@@ -16,29 +17,44 @@ class Account:
         day: Trading day (IST, days since the epoch) of the next two.
         day_entries: Entries sent that day.
         strategy_day_net: The same by strategy number.
+        gross_paise, strategy_gross: Positions and entries at work at cost, in all and by strategy number.
+        unrealised_paise: Of what is open, at the prices of the latest look.
+        working: Entries that are not done.
+        rejects: Entries that the broker has rejected in a row.
+        house: All accounts of this market.
+        allocation_paise: What each subscribed strategy may hold, by its id.
         sends: Market times of the latest sends, oldest first, at most a minute's allowance.
     """
 
     __slots__ = (
+        "allocation_paise",
         "capital_paise",
         "day",
         "day_entries",
         "day_loss_paise",
         "day_net_paise",
+        "gross_paise",
+        "house",
         "market_no",
         "max_deviation_bps",
         "max_gross_paise",
         "max_order_paise",
         "min_price_paise",
         "open_books",
+        "rejects",
         "sends",
         "strategy_day_net",
+        "strategy_gross",
         "strategy_loss_paise",
+        "unrealised_paise",
         "user",
+        "working",
     )
 
-    def __init__(self, user: User, market_no: int) -> None:
+    def __init__(self, user: User, market_no: int, house: House | None = None) -> None:
         self.market_no = market_no
+        self.gross_paise = self.unrealised_paise = self.working = self.rejects = 0
+        self.strategy_gross: dict[int, int] = {}
         self.open_books: dict[BookKey, Book] = {}
         self.day = 0
         self.day_entries = 0
@@ -46,6 +62,9 @@ class Account:
         self.strategy_day_net: dict[int, int] = {}
         self.sends: deque[int] = deque()
         self.become(user)
+        self.house = house or House()
+        if house is None:
+            self.house.size(self.capital_paise, HOUSE_GROSS, HOUSE_LOSS_PERCENT)
 
     def become(self, user: User) -> None:
         """Take the user's present limits; positions and counts stay."""
@@ -57,6 +76,10 @@ class Account:
         self.day_loss_paise = whole_paise(limits.capital_inr * limits.day_loss_percent / 100)
         self.strategy_loss_paise = whole_paise(limits.capital_inr * limits.strategy_loss_percent / 100)
         self.max_deviation_bps = int(limits.max_deviation_percent * 100)
+        self.allocation_paise = {
+            strategy_id: int(self.max_gross_paise * terms.allocation_percent / 100)
+            for strategy_id, terms in user.subscriptions.items()
+        }
         self.min_price_paise = whole_paise(limits.min_price_inr)
         self.sends = deque(self.sends, maxlen=limits.max_orders_minute)
 
@@ -79,10 +102,19 @@ class Account:
     def add_profit(self, strategy_no: int, net_paise: int) -> None:
         """Add what a fill realised, after charges, to the day and to the strategy's day."""
         self.day_net_paise += net_paise
+        self.house.add_profit(self.day, net_paise)
         self.strategy_day_net[strategy_no] = self.strategy_day_net.get(strategy_no, 0) + net_paise
 
     def note(self, book: Book) -> None:
-        """Keep *book* among the open ones, or drop it when it is idle."""
+        """Keep *book* among the open ones, or drop it when it is idle; the sums follow."""
+        gross = abs(book.cost_paise) + book.entering_paise
+        more = gross - book.noted_paise
+        if more:
+            book.noted_paise = gross
+            self.gross_paise += more
+            self.house.gross_paise += more
+            strategy_no = book.key[1]
+            self.strategy_gross[strategy_no] = self.strategy_gross.get(strategy_no, 0) + more
         if book.idle:
             self.open_books.pop(book.key, None)
         else:

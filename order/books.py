@@ -27,6 +27,7 @@ class Book:
         entering, exiting, stopping: Shares of entries, exits and stops at work, ≥ 0; not stored, they follow
             from the orders.
         entering_paise: What the entries at work will cost at their reference price.
+        noted_paise: Its part of the account's gross exposure as it was noted last.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Book:
         "entering_paise",
         "exiting",
         "key",
+        "noted_paise",
         "quantity",
         "realised_paise",
         "stopping",
@@ -59,6 +61,7 @@ class Book:
         self.entering_paise = 0
         self.exiting = 0
         self.stopping = 0
+        self.noted_paise = 0
 
     @property
     def idle(self) -> bool:

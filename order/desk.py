@@ -14,12 +14,12 @@ from order.accounts import Account
 from order.books import Book
 from order.guards import bar_start_us, plan_of
 from order.lifecycle import Event
+from order.losses import Losses
 from order.memory import Seat
 from order.orders import DIRECT_ENGINE, MANUAL, Order, Purpose
 from order.requests import DirectRequest
 from order.risk import Entry, Market, Refused, check_market, check_signal
-from order.rules import check_entry
-from order.switching import KILLED, Switching
+from order.switching import KILLED
 from order.users import Terms, User, shares, too_small
 from order.wish import is_short, read
 from shared.clock import ist_day
@@ -81,7 +81,7 @@ class _Case:
     protected: bool
 
 
-class Desk(Switching):
+class Desk(Losses):
     """All state of the order side and every decision on it."""
 
     def take(self, group: str, received: Received, subscribers: Iterable[User], now_us: int) -> int:
@@ -213,13 +213,15 @@ class Desk(Switching):
     def wants(self, run: str, quote: Quote) -> bool:
         """Whether something here waits for prices of that symbol, or a moment of its day has come."""
         key = run, quote.symbol
-        if self.switches.flattening:
+        if self.switches.flattening or self.look_due(run, quote):
             return True
         return key in self.at_work or bool(self.guarded.get(key)) or quote.at_us >= self.bells.get(key, 0)
 
     def quotes(self, run: str, batch: Iterable[Quote], now_us: int) -> None:
         """Hold orders at work, latched exits and waiting entries of market *run* against new prices."""
         for quote in batch:
+            if self.look_due(run, quote):
+                self.look_at_losses(run, quote, ist_day(quote.at_us), now_us)
             self.ring(run, quote.symbol, quote.at_us, quote, now_us)
             for order in list(self.at_work.get((run, quote.symbol), {}).values()):
                 if order.purpose is _ENTRY and self.killed(order, quote.at_us):
@@ -246,9 +248,11 @@ class Desk(Switching):
         counts = (order.account, order.book)
         for each in counts:
             each.day_entries -= 1  # it is counted already
+        order.account.working -= 1
         refused = check_market(market, self.calendar) or self._check(market, order.account, order, MANUAL)
         for each in counts:
             each.day_entries += 1
+        order.account.working += 1
         order.quantity, order.price_paise = before
         return refused
 
@@ -415,7 +419,7 @@ class Desk(Switching):
                 return late
         if order.book.stopping and not order.book.quantity:
             return Refused("exit_pending", "the stop of the last position is not done")
-        return check_entry(
+        return self.check(
             Entry(
                 market,
                 account,

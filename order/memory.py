@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
 from broker.base import StoreVenue
 from order.accounts import Account
@@ -12,11 +13,12 @@ from order.charges import Charges
 from order.day_plan import DayPlans
 from order.deliveries import Deliveries
 from order.guards import Guard
+from order.house import House
 from order.journal import Journal
 from order.orders import Changes, Order, Purpose
 from order.policy import Policy
 from order.switches import Switches, book_scope
-from order.users import Terms, User
+from order.users import Terms, User, whole_paise
 from order.wire import Line
 from order.writer import ONLY_WRITER, Writer
 from shared.calendar import Calendar
@@ -49,6 +51,7 @@ class Memory:
         seats: Who takes part, by (group, market, strategy, symbol); looked up once until a user changes.
         guards: Protection of books; `guards_of` by user, `guarded` by (run, symbol), `touched` those to which
             something has happened.
+        houses: Sums over all accounts, by market.
         plans, bells: When a day's positions are closed; the next such moment by (run, symbol).
         stop_becomes_exit, modify_is_total: See `order.policy.Policy`.
         amend_no: Number of the latest request about an order at a broker.
@@ -84,6 +87,9 @@ class Memory:
         self.lines: dict[int, Line] = {}
         self.deliveries = Deliveries(calendar)
         self.signal_no = self.venue_no = self.fill_no = self.amend_no = writer.base
+        self.houses: dict[int, House] = {}
+        self._house_bounds = policy.house_gross, policy.house_loss_percent
+        self._capital_paise = 0
         self._books: dict[BookKey, Book] = {}
         self._accounts: dict[tuple[int, int], Account] = {}
         self._numbers: dict[tuple[str, str], int] = {}
@@ -147,11 +153,20 @@ class Memory:
     def account(self, user: User, market_no: int) -> Account:
         """Return *user* in one market."""
         if (account := self._accounts.get((user.user_no, market_no))) is None:
-            account = self._accounts[user.user_no, market_no] = Account(user, market_no)
+            house = self.houses.get(market_no)
+            if house is None:
+                house = self.houses[market_no] = House()
+                house.size(self._capital_paise, *self._house_bounds)
+            account = self._accounts[user.user_no, market_no] = Account(user, market_no, house)
         return account
 
     def know_user(self, user: User) -> None:
         """Take a user, new or changed; their positions and counts stay."""
+        for each, sign in ((self.users.get(user.user_no), -1), (user, 1)):
+            if each is not None and each.enabled:
+                self._capital_paise += sign * whole_paise(each.limits.capital_inr)
+        for house in self.houses.values():
+            house.size(self._capital_paise, *self._house_bounds)
         self.users[user.user_no] = user
         self.seats.clear()
         for (user_no, _), account in self._accounts.items():
@@ -191,6 +206,17 @@ class Memory:
         quote = self.latest(run, self._names[symbol_no])
         return None if quote is None else quote.price_paise
 
+    def turnover_crore(self, symbol: str) -> Decimal | None:
+        """Return what a share turns over a day, crores of rupees, or None where it is not known."""
+        return self.calendar.scrips.turnover_crore(symbol)
+
+    def cash_paise(self, user: User) -> int | None:
+        """Return what *user*'s broker says is available; None on paper, and where nobody has asked yet."""
+        line = self.lines.get(user.user_no)
+        if line is None or line.reconciled is None or user.broker in self.venues:
+            return None
+        return line.reconciled.cash_paise
+
     def no_entries(self, user: User, key: BookKey, day: int) -> tuple[str, str] | None:
         """Return the rule and the reason why a switch or *user*'s account lets none into a book, or None."""
         stopped = self.switches.refusal(*book_scope(key, self._names), day) if self.switches else None
@@ -225,10 +251,15 @@ class Memory:
         order.account.note(book)
 
     def _keep(self, order: Order) -> None:
-        self.at_work.setdefault((order.run, order.instrument.symbol), {})[id(order)] = order
+        orders = self.at_work.setdefault((order.run, order.instrument.symbol), {})
+        if id(order) not in orders:
+            orders[id(order)] = order
+            order.account.working += order.purpose is _ENTRY
 
     def unlist(self, order: Order) -> None:
         """Take *order* off those at work: it is done, or about to be sent anew."""
         orders = self.at_work.get((order.run, order.instrument.symbol))
-        if orders is not None and orders.pop(id(order), None) is not None and not orders:
-            del self.at_work[order.run, order.instrument.symbol]
+        if orders is not None and orders.pop(id(order), None) is not None:
+            order.account.working -= order.purpose is _ENTRY
+            if not orders:
+                del self.at_work[order.run, order.instrument.symbol]

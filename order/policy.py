@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 
+from order.house import HOUSE_GROSS, HOUSE_LOSS_PERCENT
 from shared.settings import Settings
 
 
@@ -17,11 +20,15 @@ class Policy(msgspec.Struct, frozen=True):
         modify_is_total: The quantity of a modify is the order's total at the broker. Where it is what
             remains, an order that may fill meanwhile is cancelled and sent anew: what fills on the way of a
             modify would come on top.
+        house_gross: Gross exposure of all users together, as a multiple of their capital.
+        house_loss_percent: Day's loss of all users together that closes everything, percent of their capital.
     """
 
     stop_becomes_exit: bool = True
     square_off: str = ""
     modify_is_total: bool = True
+    house_gross: Decimal = HOUSE_GROSS
+    house_loss_percent: Decimal = HOUSE_LOSS_PERCENT
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -30,4 +37,6 @@ def policy_of(settings: Settings) -> Policy:
         settings.angel_one_stop_exit == "modify",
         settings.square_off,
         settings.angel_one_modify_quantity == "total",
+        settings.house_max_gross,
+        settings.house_day_loss_percent,
     )

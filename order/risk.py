@@ -6,6 +6,7 @@ A refusal is a value. What forbids one to a single user, a rule each, stands in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from order.accounts import Account
@@ -62,6 +63,14 @@ class Sight(Protocol):
         """Whether a strategy rests in a symbol on *day*, because the user closed its position by hand."""
         ...
 
+    def turnover_crore(self, symbol: str) -> Decimal | None:
+        """Return what a share turns over a day, crores of rupees, or None where it is not known."""
+        ...
+
+    def cash_paise(self, user: User) -> int | None:
+        """Return what *user*'s broker says is available; None on paper, and where nobody has asked yet."""
+        ...
+
     def frozen(self, user_no: int, symbol: str) -> str | None:
         """Return the tag of an order of that user and symbol whose fate is not known, or None."""
         ...
@@ -111,6 +120,9 @@ def check_market(market: Market, calendar: Calendar) -> Refused | None:
     quote, instrument = market.quote, market.instrument
     if not instrument.tradable:
         return Refused("not_tradable", f"{instrument.symbol} is an index: data only")
+    listed = calendar.scrips.on(instrument.symbol, market.day)
+    if listed is not None:
+        return Refused(listed.kind, str(listed))
     if market.run == MANUAL:
         return None
     timed = not market.run.startswith("replay")

@@ -14,6 +14,11 @@ from order.risk import SECOND_US, Entry, Refused
 from shared.models import Product, Side, rupees
 
 MINUTE_US = 60_000_000
+CIRCUIT_BPS = 100
+"""So near to a circuit limit, 1/100 of a percent, nothing is entered."""
+
+INTRADAY_LEVERAGE = 5
+"""The highest that SEBI allows in shares: a margin of 20 %."""
 
 # Asked for once: on Python 3.11 an enum takes ten times as long as a module to give a member.
 _SELL = Side.SELL
@@ -119,6 +124,30 @@ def price_floor(entry: Entry) -> str | None:
 
 
 @entry_rule
+def turnover(entry: Entry) -> str | None:
+    """Nor shares that few trade, where that is known."""
+    symbol, least = entry.market.instrument.symbol, entry.account.user.limits.min_turnover_crore
+    known = entry.sight.turnover_crore(symbol)
+    if known is not None and known < least:
+        return f"{symbol} turns over {known} crore a day, at least {least}"
+    return None
+
+
+@entry_rule
+def circuit(entry: Entry) -> str | None:
+    """Near a circuit limit a position may not be left any more."""
+    quote = entry.market.quote
+    if quote is None:
+        return None
+    price, lower, upper = entry.price_paise, quote.lower_paise, quote.upper_paise
+    if upper and price * 10_000 > upper * (10_000 - CIRCUIT_BPS):
+        return f"{rupees(price)} is within 1 % of the upper circuit {rupees(upper)}"
+    if lower and price * 10_000 < lower * (10_000 + CIRCUIT_BPS):
+        return f"{rupees(price)} is within 1 % of the lower circuit {rupees(lower)}"
+    return None
+
+
+@entry_rule
 def quantity(entry: Entry) -> str | None:
     """A quantity is a multiple of the lot and strictly below the freeze quantity."""
     instrument = entry.market.instrument
@@ -148,13 +177,47 @@ def positions(entry: Entry) -> str | None:
 
 
 @entry_rule
+def open_orders(entry: Entry) -> str | None:
+    """The number of entries that rest or wait is bounded."""
+    done, limit = entry.account.working, entry.account.user.limits.max_open_orders
+    return f"{done} entries are open, at most {limit}" if done >= limit else None
+
+
+@entry_rule
 def gross_exposure(entry: Entry) -> str | None:
     """Open positions and entries at work, at cost, stay within a multiple of the capital."""
-    gross = entry.value_paise
-    for book in entry.account.open_books.values():
-        gross += abs(book.cost_paise) + book.entering_paise
-    limit = entry.account.max_gross_paise
+    gross, limit = entry.account.gross_paise + entry.value_paise, entry.account.max_gross_paise
     return f"{rupees(gross)} would be over {rupees(limit)}" if gross > limit else None
+
+
+@entry_rule
+def allocation(entry: Entry) -> str | None:
+    """The same for one strategy, within its part of it."""
+    limit = entry.account.allocation_paise.get(entry.strategy_id)
+    if limit is None:
+        return None
+    gross = entry.account.strategy_gross.get(entry.book.key[1], 0) + entry.value_paise
+    return f"{rupees(gross)} would be over {rupees(limit)}" if gross > limit else None
+
+
+@entry_rule
+def house_gross(entry: Entry) -> str | None:
+    """The same for all users together."""
+    house = entry.account.house
+    gross, limit = house.gross_paise + entry.value_paise, house.max_gross_paise
+    return f"{rupees(gross)} would be over {rupees(limit)} of all users" if gross > limit else None
+
+
+@entry_rule
+def margin(entry: Entry) -> str | None:
+    """What an entry and those at work take must be at the broker: a bound from above."""
+    cash = entry.sight.cash_paise(entry.account.user)
+    if cash is None:
+        return None
+    needed = margin_paise(entry.book.key[3], entry.value_paise)
+    for key, book in entry.account.open_books.items():
+        needed += margin_paise(key[3], book.entering_paise)
+    return f"{rupees(needed)} is needed, {rupees(cash)} is available" if needed > cash else None
 
 
 @entry_rule
@@ -214,6 +277,21 @@ def strategy_loss(entry: Entry) -> str | None:
     if -net >= account.strategy_loss_paise:
         return f"the strategy's loss today is {rupees(-net)}, at most {rupees(account.strategy_loss_paise)}"
     return None
+
+
+@entry_rule
+def house_loss(entry: Entry) -> str | None:
+    """The same for all users together, as of the last look at what is open."""
+    house = entry.account.house
+    loss = house.loss_paise(entry.market.day)
+    if loss >= house.day_loss_paise:
+        return f"the day's loss of all users is {rupees(loss)}, at most {rupees(house.day_loss_paise)}"
+    return None
+
+
+def margin_paise(product: str, value_paise: int) -> int:
+    """Return what the broker blocks for so much of a product: a fifth of INTRADAY, all of DELIVERY."""
+    return value_paise if product == Product.DELIVERY else value_paise // INTRADAY_LEVERAGE
 
 
 def _unrealised(key: BookKey, book: Book, entry: Entry) -> int:

@@ -10,6 +10,7 @@ from order.orders import MANUAL, Order, Purpose
 from order.store import Loaded
 from order.switches import SWITCH, Level, Scope, Switch, SwitchView, book_scope, view_of
 from shared.clock import ist_day
+from shared.instruments import Instrument
 from shared.models import Quote
 
 KILLED = "taken off by a switch"
@@ -45,10 +46,23 @@ class Switching(ByHand):
                     self._flatten(book, None, now_us)
         self.journal_moves("switched", now_us, [user_no, strategy_id, market])
 
-    def trip(self, scope: Scope, level: Level, day: int, why: str, now_us: int) -> None:
-        """Turn a switch because a limit was met; once for its day, whatever a human does then."""
+    def trip(
+        self, scope: Scope, level: Level, day: int, why: str, now_us: int, *, again: bool = False
+    ) -> None:
+        """Turn a switch because a limit was met.
+
+        Args:
+            scope: Of one market.
+            level: A stronger one of the same day stays.
+            day: For which it holds, days since the epoch, IST.
+            why: The limit, in words.
+            now_us: Wall time.
+            again: Also where a human has resumed it that day.
+        """
         before = self.switches.get(scope)
-        if before is None or before.day != day:
+        if before is not None and before.day == day and before.level.rank >= level.rank:
+            return
+        if before is None or before.day != day or again or before.level is not Level.OFF:
             log.critical("a limit was met", level=level, why=why, user_no=scope[0], market=scope[2])
             self.turn(Switch(scope, level, day, why, now_us), now_us)
 
@@ -97,11 +111,13 @@ class Switching(ByHand):
             self._flatten(book, quote, now_us)
 
     def _flatten(self, book: Book, quote: Quote | None, now_us: int) -> None:
-        instrument = self.instruments.get(self._names[book.key[2]])
-        day = ist_day(self.market_us(self._names[book.key[0]], instrument, now_us))
+        day = self._day(self._names[book.key[0]], self.instruments.get(self._names[book.key[2]]), now_us)
         found = self.switches.strongest(*book_scope(book.key, self._names), day)
         if found is not None and found.level is Level.FLATTEN:
             self.leave(book, f"flattened: {found.why}", quote, now_us)
+
+    def _day(self, run: str, instrument: Instrument, now_us: int) -> int:
+        return ist_day(self.market_us(run, instrument, now_us))
 
     def _within_reach(self, book: Book) -> bool:
         """Whether its market is one that runs, or that needs no prices: another's positions have none."""

@@ -50,6 +50,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         capital_inr: What the user gives to the system, rupees.
         max_order_inr: Value of one entry, rupees.
         max_positions: Open positions at a time.
+        max_open_orders: Entries that rest or wait at a time.
         max_gross: Gross exposure as a multiple of the capital.
         day_loss_percent: Day's loss (realised, unrealised, charges) that stops entries, of capital.
         strategy_loss_percent: The same for one strategy.
@@ -57,6 +58,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_entries_symbol_day: Entries a day in one symbol.
         max_orders_second, max_orders_minute: Orders in a rolling second and minute.
         min_price_inr: Cheaper shares are not entered.
+        min_turnover_crore: Nor shares that turn over less a day, crores of rupees, where that is known.
         max_deviation_percent: Price against a fresh quote.
         long_only: No short entries.
         allow_btst: DELIVERY shares may be sold while they are on the way (buy today, sell tomorrow).
@@ -65,6 +67,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capital_inr: Decimal = LAKH_INR
     max_order_inr: Decimal = Decimal(25_000)
     max_positions: int = 3
+    max_open_orders: int = 10
     max_gross: Decimal = Decimal(1)
     day_loss_percent: Decimal = Decimal(2)
     strategy_loss_percent: Decimal = Decimal(1)
@@ -73,6 +76,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_orders_second: int = 2
     max_orders_minute: int = 30
     min_price_inr: Decimal = Decimal(20)
+    min_turnover_crore: Decimal = Decimal(10)
     max_deviation_percent: Decimal = Decimal("0.5")
     long_only: bool = True
     allow_btst: bool = False
@@ -143,6 +147,7 @@ DEMO_LIMITS = Limits(
     capital_inr=10 * LAKH_INR,
     max_order_inr=3 * LAKH_INR,
     max_positions=10,
+    max_open_orders=100,
     max_entries_day=200,
     max_entries_symbol_day=50,
     max_orders_second=9,

@@ -17,6 +17,7 @@ from shared.errors import ConfigurationError
 from shared.ex_dates import ExDates
 from shared.instruments import Instrument
 from shared.models import instant, microseconds
+from shared.scrips import Scrips
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 """Indian time: a fixed offset, no daylight saving since 1945."""
@@ -92,10 +93,12 @@ class Calendar:
 
     Attributes:
         ex_dates: Days from which a share trades on another basis.
+        scrips: Shares that are banned or under surveillance, and what shares turn over.
     """
 
-    def __init__(self, table: _Table, ex_dates: ExDates) -> None:
+    def __init__(self, table: _Table, ex_dates: ExDates, scrips: Scrips | None = None) -> None:
         self.ex_dates = ex_dates
+        self.scrips = scrips or Scrips()
         self._years = {int(year) for year in table.holidays}
         self._holidays = {day for days in table.holidays.values() for day in days}
         self._no_settlement = self._holidays | set(table.settlement_holidays)
@@ -108,13 +111,14 @@ class Calendar:
 
     @classmethod
     def load(cls, path: Path = DEFAULT_PATH, *, home: Path | None = None) -> Calendar:
-        """Read the table at *path*, and the ex-dates: the project's and, in *home*, a user's own.
+        """Read the table at *path*, and ex-dates and lists: the project's and, in *home*, a user's own.
 
         Raises:
             ConfigurationError: The file is missing or not such a table.
         """
         try:
-            return cls(msgspec.json.decode(path.read_bytes(), type=_Table), ExDates.load(home=home))
+            table = msgspec.json.decode(path.read_bytes(), type=_Table)
+            return cls(table, ExDates.load(home=home), Scrips.load(home=home))
         except OSError as error:
             raise ConfigurationError(f"Cannot read {path}: {error.strerror}.") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -193,3 +194,23 @@ def time_of_day(value: object) -> str:
     if text and not re.fullmatch(r"(09|1[0-4]):[0-5]\d|15:[0-2]\d", text):
         raise ValueError("is not a time of the trading day such as 15:00.")
     return text
+
+
+def multiple(value: object) -> Decimal:
+    """Return a multiple of capital, above 0 and at most 20."""
+    return _between(value, Decimal(20))
+
+
+def percent(value: object) -> Decimal:
+    """Return a share of capital, above 0 and at most 100 percent."""
+    return _between(value, Decimal(100))
+
+
+def _between(value: object, most: Decimal) -> Decimal:
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or not 0 < number <= most:
+        raise ValueError(f"must be a number above 0 and at most {most}.")
+    return number

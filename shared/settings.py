@@ -10,6 +10,7 @@ import difflib
 import io
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -100,6 +101,8 @@ class Settings(BaseSettings):
         strategies_file: TOML that configures strategies; None: the default configuration.
         square_off: IST `HH:MM` at which INTRADAY positions are closed in place of the table's time, and in
             rehearsals, too; empty: the table's.
+        house_max_gross: Gross exposure of all users together, as a multiple of their capital.
+        house_day_loss_percent: Day's loss of all users together, percent of their capital, that closes all.
         sim_seed: Seed of the simulated market.
         proof: This installation is for a proof: its stores are marked so and take no other use.
         failpoint: Named points at which a process of a proof ends itself, with probabilities.
@@ -137,6 +140,12 @@ class Settings(BaseSettings):
         default_factory=_strategies_file, alias="STRATEGIES_FILE"
     )
     square_off: Annotated[str, BeforeValidator(read.time_of_day)] = Field("", alias="SQUARE_OFF")
+    house_max_gross: Annotated[Decimal, BeforeValidator(read.multiple)] = Field(
+        Decimal(1), alias="HOUSE_MAX_GROSS"
+    )
+    house_day_loss_percent: Annotated[Decimal, BeforeValidator(read.percent)] = Field(
+        Decimal(4), alias="HOUSE_DAY_LOSS_PERCENT"
+    )
     sim_seed: Annotated[int, BeforeValidator(read.seed)] = Field(7, alias="SIM_SEED")
     log_level: _Level = Field("INFO", alias="LOG_LEVEL")
     sandbox_accounts: Annotated[Path, BeforeValidator(read.accounts_file)] | None = Field(

@@ -30,7 +30,7 @@ def compare(room: Room, held: int, *rows: VenueOrder, times: int = 1, when: str 
         ]
         report(room, book(room.clock.now_us(), *ours, *rows))
         positions = [VenuePosition("RELIANCE", Product.INTRADAY, held)] if held else []
-        room.books.reconcile(1, when, positions, {}, 5_000)
+        room.books.reconcile(1, when, positions, {}, 5_000_000)
     found = room.books.desk.line(1).reconciled
     assert found is not None
     return found
@@ -49,7 +49,7 @@ def by_hand(room: Room, shares: int, side: Side = Side.SELL, reason: str = "") -
 def test_agreement_is_clean_and_kept(far: Room) -> None:
     hold(far)
     found = compare(far, 10, when="start")
-    assert (found.clean, found.when, found.cash_paise, found.orders) == (True, "start", 5_000, 1)
+    assert (found.clean, found.when, found.cash_paise, found.orders) == (True, "start", 5_000_000, 1)
     ((value,),) = far.query("SELECT value FROM account_marks WHERE kind = 'reconciled'")
     assert '"clean":true' in str(value)
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from order.risk import Market, check_market, exit_open, quote_age_us
 from shared.calendar import Calendar, at_ist, day_of
 from shared.instruments import Instruments
 from shared.models import Quote, instant
+from shared.scrips import Listed, Scrips
 
 CALENDAR = Calendar.load()
 INSTRUMENTS = Instruments.load()
@@ -130,3 +133,15 @@ def test_exit_goes_out_while_its_market_is_open(run: str, clock: str, daily: boo
 def test_price_of_a_lagging_feed_is_as_old_as_the_exchange_says(run: str, age_us: int) -> None:
     quote = Quote("TCS", 345_000, 0, 1, 299_000_000)
     assert quote_age_us(run, quote, 300_000_000) == age_us
+
+
+@pytest.mark.parametrize("kind", ["banned", "cautionary"])
+@pytest.mark.parametrize(("since", "until", "refused"), [(0, 0, True), (1, 9, False), (-9, -1, False)])
+def test_listed_share_is_refused_while_it_is_listed(kind: str, since: int, until: int, refused: bool) -> None:
+    day = day_of(AT_US)
+    calendar = Calendar.load()
+    listed = Listed("RELIANCE", kind, day + timedelta(since), day + timedelta(until), "a test")
+    calendar.scrips = Scrips([listed])
+    found = check_market(market(), calendar)
+    assert (found is not None and found.rule == kind) is refused
+    assert check_market(market(symbol="TCS"), calendar) is None

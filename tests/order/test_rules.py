@@ -11,8 +11,8 @@ from order.accounts import Account
 from order.books import Book, BookKey
 from order.risk import Entry
 from order.rules import check_entry, entry_rule
-from order.users import Limits, User
-from shared.models import Side
+from order.users import Limits, Terms, User
+from shared.models import Quote, Side
 from tests.order.test_risk import AT_US, MARKET_NO, PRICE, market
 
 STRATEGY_NO, SYMBOL_NO = 2, 3
@@ -24,7 +24,15 @@ class Board:
     def __init__(self, marks: dict[int, int] | None = None) -> None:
         self.marks = marks or {}
         self.doubtful: set[str] = set()
+        self.turnover: D | None = None
+        self.cash: int | None = None
         self.resting: set[tuple[int, int]] = set()
+
+    def turnover_crore(self, symbol: str) -> D | None:
+        return self.turnover
+
+    def cash_paise(self, user: User) -> int | None:
+        return self.cash
 
     def mark(self, run: str, symbol_no: int) -> int | None:
         return self.marks.get(symbol_no)
@@ -49,8 +57,11 @@ def entry(
     quantity: int = 10,
     price: int = PRICE,
     enabled: bool = True,
+    subscriptions: dict[str, Terms] | None = None,
 ) -> Entry:
-    user = User(user_no=1, user_id="u1", enabled=enabled, limits=limits or Limits())
+    user = User(
+        user_no=1, user_id="u1", enabled=enabled, limits=limits or Limits(), subscriptions=subscriptions or {}
+    )
     account = Account(user, MARKET_NO)
     book = Book((MARKET_NO, STRATEGY_NO, SYMBOL_NO, "INTRADAY", 1))
     at = market()
@@ -173,6 +184,7 @@ def test_gross_exposure_counts_positions_of_both_sides(sign: int) -> None:
     book = hold(wish, sign * 30, PRICE)
     assert rule_of(wish) is None
     book.fill(Side.BUY if sign > 0 else Side.SELL, 1, PRICE, 0)
+    wish.account.note(book)
     assert rule_of(wish) == "gross_exposure"
 
 
@@ -180,6 +192,7 @@ def test_gross_exposure_counts_entries_at_work() -> None:
     wish = entry()
     book = hold(wish, 1, 1)
     book.entering, book.entering_paise = 31, 31 * PRICE
+    wish.account.note(book)
     assert rule_of(wish) == "gross_exposure"
 
 
@@ -292,3 +305,109 @@ def test_account_restores_the_latest_days_figures_only() -> None:
         account.restore(book)
     assert (account.day, account.day_entries, account.day_net_paise) == (6, 3, -75)
     assert account.strategy_day_net == {STRATEGY_NO: -75}
+
+
+def test_sums_of_an_account_follow_its_books() -> None:
+    wish = entry(Limits(capital_inr=D(10**7), max_order_inr=D(10**6)))
+    account, book = wish.account, hold(wish, 4, 100, strategy=9)
+    other = hold(wish, -3, 200)
+    book.entering, book.entering_paise = 1, 100
+    account.note(book)
+    assert (account.gross_paise, account.house.gross_paise) == (1100, 1100)
+    assert account.strategy_gross == {9: 500, STRATEGY_NO: 600}
+    other.fill(Side.BUY, 3, 150, 0)
+    account.note(other)
+    account.note(other)
+    assert (account.gross_paise, account.house.gross_paise) == (500, 500)
+
+
+@pytest.mark.parametrize(("done", "refused"), [(9, None), (10, "open_orders")])
+def test_open_entries_are_bounded(done: int, refused: str | None) -> None:
+    wish = entry()
+    wish.account.working = done
+    assert rule_of(wish) == refused
+
+
+@pytest.mark.parametrize(("percent", "refused"), [(25, None), (24, "allocation")])
+def test_strategy_stays_within_its_allocation(percent: int, refused: str | None) -> None:
+    wish = entry(subscriptions={"s": Terms(allocation_percent=D(percent))})
+    assert rule_of(wish) == refused
+    wish = entry(subscriptions={"s": Terms(allocation_percent=D(percent))})
+    hold(wish, 1, PRICE, strategy=9)
+    assert rule_of(wish) == refused, "another strategy's position is not its own"
+    hold(wish, 1, PRICE)
+    assert rule_of(wish) == "allocation"
+
+
+def test_all_users_together_stay_within_the_house() -> None:
+    wish, other = entry(), entry()
+    other.account = Account(other.account.user, MARKET_NO, wish.account.house)
+    wish.account.house.size(1500 * PRICE // 10, D("0.2"), D(2))
+    assert rule_of(wish) is None
+    hold(other, 20, PRICE)
+    assert rule_of(wish) is None
+    hold(other, 1, 1, symbol=5)
+    assert rule_of(wish) == "house_gross"
+
+
+def test_loss_of_all_users_together_stops_entries() -> None:
+    wish = entry()
+    house = wish.account.house
+    house.add_profit(wish.market.day, -399_999)
+    assert rule_of(wish) is None
+    house.unrealised_paise = -1
+    assert rule_of(wish) == "house_loss"
+    house.day -= 1
+    assert rule_of(wish) is None, "another day's loss"
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "refused"),
+    [
+        (0, 0, None),
+        (PRICE * 100 // 101, PRICE * 101 // 99, None),
+        (PRICE * 100 // 101, PRICE * 100 // 99, "circuit"),
+        (PRICE * 99 // 100 + 100, PRICE * 2, "circuit"),
+    ],
+)
+def test_price_near_a_circuit_limit_is_refused(lower: int, upper: int, refused: str | None) -> None:
+    wish = entry()
+    quote = Quote("RELIANCE", PRICE, AT_US, 1000, AT_US, 0, 0, lower, upper)
+    wish.market = market(quote=quote)
+    assert rule_of(wish) == refused
+
+
+@pytest.mark.parametrize(("crore", "refused"), [(None, None), ("10", None), ("9.9", "turnover")])
+def test_share_that_few_trade_is_refused_where_that_is_known(crore: str | None, refused: str | None) -> None:
+    wish = entry()
+    assert isinstance(wish.sight, Board)
+    wish.sight.turnover = None if crore is None else D(crore)
+    assert rule_of(wish) == refused
+
+
+@pytest.mark.parametrize(
+    ("product", "cash", "refused"),
+    [
+        ("INTRADAY", None, None),
+        ("INTRADAY", 10 * PRICE // 5, None),
+        ("INTRADAY", 10 * PRICE // 5 - 1, "margin"),
+        ("DELIVERY", 10 * PRICE, None),
+        ("DELIVERY", 10 * PRICE - 1, "margin"),
+    ],
+)
+def test_margin_must_be_at_the_broker(product: str, cash: int | None, refused: str | None) -> None:
+    wish = entry()
+    wish.book = Book((MARKET_NO, STRATEGY_NO, SYMBOL_NO, product, 1))
+    assert isinstance(wish.sight, Board)
+    wish.sight.cash = cash
+    assert rule_of(wish) == refused
+
+
+def test_margin_of_entries_at_work_is_taken_already() -> None:
+    wish = entry()
+    assert isinstance(wish.sight, Board)
+    wish.sight.cash = 10 * PRICE // 5
+    book = hold(wish, 1, PRICE)
+    assert rule_of(wish) is None
+    book.entering, book.entering_paise = 1, PRICE
+    assert rule_of(wish) == "margin"
