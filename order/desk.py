@@ -99,20 +99,10 @@ class Desk(Losses):
         seats = self._seats(group, market_no, strategy_no, symbol_no, signal.strategy_id, subscribers)
         self.changes.inbox.append(
             (
-                signal_no,
-                group,
-                received.engine,
-                received.epoch,
-                received.seq,
-                signal.signal_id,
-                market_no,
-                strategy_no,
-                symbol_no,
-                len(seats),
-                received.payload,
-                now_us,
+                signal_no, group, received.engine, received.epoch, received.seq, signal.signal_id, market_no,
+                strategy_no, symbol_no, len(seats), received.payload, now_us,
             )
-        )
+        )  # fmt: skip
         market = self._market(signal, now_us)
         case = _Case(
             signal_no,
@@ -154,20 +144,10 @@ class Desk(Losses):
         symbol_no = self.number("symbol", request.symbol)
         self.changes.inbox.append(
             (
-                signal_no,
-                user.group,
-                DIRECT_ENGINE,
-                "",
-                signal_no,
-                request.signal_id,
-                market_no,
-                strategy_no,
-                symbol_no,
-                1,
-                request.payload,
-                now_us,
+                signal_no, user.group, DIRECT_ENGINE, "", signal_no, request.signal_id, market_no,
+                strategy_no, symbol_no, 1, request.payload, now_us,
             )
-        )
+        )  # fmt: skip
         instrument = self.instruments.get(request.symbol)
         reference = request.price_paise or (quote.price_paise if quote else 0)
         market = Market(run, False, instrument, quote, reference, at_us, now_us, ist_day(at_us))
