@@ -71,7 +71,18 @@ def execute(
         async with OrderManager(False, environment="sandbox", settings=settings) as manager:
             return await manager.execute_order(order)
 
-    return asyncio.run(ask())
+    found: list[OrderResult] = []
+
+    def priced() -> bool:
+        try:
+            found.append(asyncio.run(ask()))
+        except ConfigurationError as error:
+            if "no price" not in error.what:
+                raise
+        return bool(found)
+
+    rehearsal.until(priced, f"a price of {symbol}")
+    return found[0]
 
 
 def bought(
