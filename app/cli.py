@@ -25,11 +25,14 @@ from app.command import (
     open_reader,
     settings,
     show_rows,
+    tell_elsewhere,
     tell_switches,
 )
 from app.instruments_command import instruments_app
 from app.journal_command import journal_app, replay_day, verify_file
+from app.menu import WIDTH, Menu
 from app.orders_command import orders_app
+from app.output import outlive_reader
 from app.protect_command import protect
 from app.switch_command import SWITCHES
 from app.users_command import users_app
@@ -37,6 +40,8 @@ from shared.errors import EXIT_FAILED
 
 app = typer.Typer(
     name="trading",
+    cls=Menu,
+    context_settings={"max_content_width": WIDTH},
     help="Strategies produce signals; every subscribed user gets their own order, exactly once.",
     no_args_is_help=True,
     add_completion=False,
@@ -281,6 +286,8 @@ def positions(
             return
         rows = reader.positions(user_id=user, run=market, marks=marks)
         show_rows(rows, as_json, POSITIONS, f"Positions, {market or 'all markets'}")
+        if not (run or every or as_json):
+            tell_elsewhere(reader, user, market)
 
 
 @app.command()
@@ -296,6 +303,8 @@ def profit(user: UserId = None, run: Run = None, as_json: Json = False) -> None:
         market = run or reader.latest_market()
         rows = reader.profits(user_id=user, run=market, marks=stored_marks(settings().home, market))
         show_rows(rows, as_json, PROFITS, f"Profit in rupees, {market}")
+        if not (run or as_json):
+            tell_elsewhere(reader, user, market)
 
 
 @app.command()
@@ -371,8 +380,10 @@ def verify(
 def doctor(as_json: Json = False) -> None:
     """Check the set-up and say how to mend it."""
     from app.doctor import examine, show
+    from app.logs import without_news
 
-    findings = examine()
+    with without_news():
+        findings = examine()
     show(findings, as_json)
     if any(not finding.ok for finding in findings):
         raise typer.Exit(EXIT_FAILED)
@@ -423,4 +434,5 @@ def main() -> None:
     """Entry point of the console script."""
     # Nobody's plugin has a say in our settings, and the search for them costs 20 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    outlive_reader()
     app()

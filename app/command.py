@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -46,10 +45,6 @@ def guarded(function: Callable[P, T]) -> Callable[P, T]:
             if error.remedy:
                 typer.echo(f"  → {error.remedy}", err=True)
             raise typer.Exit(error.exit_code) from None
-        except BrokenPipeError:
-            # Whoever read us has gone; the interpreter must not complain about it at its end, either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(EXIT_FAILED) from None
         except OSError as error:
             path = f"{error.filename}: " if error.filename else ""
             typer.echo(f"trading: {path}{error.strerror or error}.", err=True)
@@ -121,6 +116,16 @@ def known_run(reader: Reader, run: str | None) -> None:
         raise ConfigurationError(
             f"There is no market {run!r} here.", remedy=f"Known: {', '.join(known) or 'none'}."
         )
+
+
+def tell_elsewhere(reader: Reader, user: str | None, market: str | None) -> None:
+    """Say what is open in other markets than the one that was shown."""
+    open_in: dict[str, int] = {}
+    for row in reader.positions(user_id=user):
+        if row.quantity and row.market != market:
+            open_in[row.market] = open_in.get(row.market, 0) + 1
+    for other, count in open_in.items():
+        typer.echo(f"{count} more open in another market: --run {other}")
 
 
 def show_rows(rows: Iterable[Row], as_json: bool, listing: Listing[Row], title: str = "") -> None:

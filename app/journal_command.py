@@ -6,8 +6,7 @@ import gzip
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import IO, Annotated
@@ -111,6 +110,7 @@ def replay_day(
     """
     import msgspec
 
+    from app.logs import without_news
     from broker.registry import store_venue
     from order.mirror import as_sqlite
     from order.rerun import rerun_day
@@ -121,7 +121,7 @@ def replay_day(
 
     number, settings = _day(day), Settings.load()
     with (
-        _no_news(),
+        without_news(),  # of a day that is over
         closing(open_for_reading(settings.home, settings.postgres_url)) as kept,
         as_sqlite(kept) as orders,
         tempfile.TemporaryDirectory(prefix="trading-day-") as folder,
@@ -144,22 +144,6 @@ def replay_day(
         typer.echo(found.first or "Every decision came out as it was written.")
     if found.differences:
         raise typer.Exit(EXIT_FAILED)
-
-
-@contextmanager
-def _no_news() -> Iterator[None]:
-    """Drop what the core says of a day that is over."""
-    import structlog
-
-    def drop(*_: object) -> dict[str, object]:
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    structlog.configure(processors=[drop])
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
 
 
 def _opened(path: Path, mode: str) -> IO[bytes]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -20,6 +22,21 @@ class _Screen(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print *record*."""
         print(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def without_news() -> Iterator[None]:
+    """Drop log lines: what they would say is part of what the command prints."""
+
+    def drop(*_: object) -> dict[str, object]:
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[drop])
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def configure_logs(settings: Settings, *, to_screen: bool) -> None:

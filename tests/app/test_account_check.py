@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -156,3 +157,23 @@ def test_sandbox_that_is_not_there_is_told() -> None:
     nobody = {f"angel_one_{name}": f"ws://127.0.0.1:9/{name}" for name in ("feed_url", "order_feed_url")}
     ok, what, remedy = findings(**GOOD, angel_one_base_url="http://127.0.0.1:9", **nobody)["login"]
     assert not ok and remedy and "127.0.0.1:9" in what + remedy
+
+
+def test_doctor_prints_findings_and_no_line_of_a_log(
+    sandbox: dict[str, Any], trading: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    account = sandbox["accounts"][0]
+    done = trading(
+        "doctor",
+        home=tmp_path / "var",
+        ANGEL_ONE_API_KEY=account["api_key"],
+        ANGEL_ONE_CLIENT_CODE=account["client_code"],
+        ANGEL_ONE_PASSWORD="0000",
+        ANGEL_ONE_TOTP_SECRET=account["totp_secret"],
+        ANGEL_ONE_BASE_URL=sandbox["base_url"],
+        ANGEL_ONE_FEED_URL=sandbox["feed_url"],
+        ANGEL_ONE_ORDER_FEED_URL=sandbox["order_feed_url"],
+    )
+    assert done.returncode == 1
+    assert {line.split()[0] for line in done.stdout.splitlines()} <= {"ok", "FAULT", "→", "1"}
+    assert done.stderr == ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
+from order.manager import OrderManager
 from order.schema import FILE_NAME
 from shared.settings import Settings
 from shared.store.lock import FileLock
@@ -52,6 +54,30 @@ def test_listing_as_json_is_an_object_per_line(name: str, traded: Path) -> None:
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert rows
     assert all(isinstance(row, dict) for row in rows)
+
+
+def test_what_is_open_in_another_market_is_told(traded: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(traded, tmp_path / "used", ignore=shutil.ignore_patterns("*.sock")))
+    latest = invoke("positions", home=home)
+    assert "another market" not in latest.stdout
+
+    async def by_hand() -> None:
+        async with OrderManager(settings=Settings.load(env_file=None, home=home)) as manager:
+            order = {"user_id": "user_001", "symbol": "TCS", "side": "BUY", "quantity": 5, "price": 3000.0}
+            await manager.execute_order(order)
+
+    asyncio.run(by_hand())
+    (run,) = {json.loads(line)["run"] for line in invoke("signals", "--json", home=home).stdout.splitlines()}
+    assert "another market" not in invoke("positions", home=home).stdout, "all is closed there"
+    shut = "SELECT no FROM names WHERE name = 'manual'"
+    sql = apsw.Connection(str(home / FILE_NAME))
+    sql.execute(f"UPDATE books SET quantity = 3 WHERE user_no = 1 AND strategy_no NOT IN ({shut})")
+    sql.close()
+    for command in ("positions", "profit"):
+        told = invoke(command, home=home).stdout.splitlines()[-1]
+        assert told == f"1 more open in another market: --run {run}"
+    assert "more open" not in invoke("positions", "--json", home=home).stdout
+    assert "more open" not in invoke("positions", "--all", home=home).stdout
 
 
 def test_json_of_a_fill_has_exact_decimals_and_utc_instants(traded: Path) -> None:
