@@ -268,6 +268,10 @@ class RemoteVenue(Protocol):
     identity: str
     """Name that the same account at the same endpoint has everywhere, and no other; tells no secret."""
 
+    @property
+    def placed(self) -> int:
+        """Requests for a new order that went out over the wire so far, whoever wanted them."""
+
     async def slot(self, *, entry: bool) -> Slot:
         """Wait for a place within the rate limits; the claim comes after it, so that no claim gets old.
 
@@ -372,11 +376,9 @@ class RemoteVenue(Protocol):
 
         A hint only: the book is the truth. An empty tag is another's order, or a feed that was away.
         """
-        ...
 
     async def close(self) -> None:
         """Close connections; harmless when repeated."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,11 +433,9 @@ class BrokerConnection(Protocol):
 
     def venue(self) -> RemoteVenue:
         """Return the account's orders; its order feed is opened on first use."""
-        ...
 
     def market(self, run: str, label: str) -> LiveMarket:
         """Return the account's market data as *run*."""
-        ...
 
     async def seen_address(self, url: str) -> str:
         """Return the IPv4 address that *url* sees this account's traffic come from.
@@ -447,4 +447,3 @@ class BrokerConnection(Protocol):
 
     async def close(self) -> None:
         """Close feeds and connections; the session stays valid until midnight."""
-        ...

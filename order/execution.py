@@ -56,6 +56,7 @@ class Execution(Memory):
         """Claim *order* and hand it to its venue."""
         account, book = order.account, order.book
         account.sends.append(order.placed_us)
+        self.crossings.note(order, order.placed_us)
         # What did not leave us before is the same entry when it goes out again.
         if order.purpose is _ENTRY and order.wire is None:
             account.day_entries += 1

@@ -108,6 +108,7 @@ class Lane:
         self.venue = venue
         self.reads = 0
         self.trouble = ""
+        self.claims = 0  # since the start; never less than the requests that went out
         self._thread = thread
         self._books = books
         self._dispatch = dispatch
@@ -265,6 +266,7 @@ class Lane:
             slot.free()
             await self._book(order, NotSent(f"its claim was {age_s:.1f} s old"))
             return
+        self.claims += 1
         if self._books.stops(order):  # turned between claim and send
             slot.free()
             await self._book(order, NotSent("a switch was turned before it left"))

@@ -11,9 +11,13 @@ from broker.base import RemoteVenue
 from order.bookkeeper import Bookkeeper
 from order.lane import AccountState, Lane
 from order.orders import Order
+from order.switches import Level, TurnRequest
 from order.users import User
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, LockHeld, StoreError
 from shared.store.thread import OwnedThread
+
+WATCH_S = 1.0
+"""Between two comparisons of what went out with what was claimed."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +38,7 @@ class Lanes:
         self._thread = thread
         self._books = books
         self._lanes: dict[str, Lane] = {}
+        self._watch: asyncio.Task[None] | None = None
 
     async def connect(self, user: User) -> None:
         """Give *user* a lane where there is an account for them; it takes exits only until armed.
@@ -53,6 +58,8 @@ class Lanes:
         lane = Lane(user.user_id, user.user_no, remote, self._thread, self._books, self.dispatch)
         self._lanes[user.user_id] = lane
         lane.start()
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_sends(), name="watch over sends")
 
     def dispatch(self, sends: Sequence[Order]) -> None:
         """Give queued orders to their accounts."""
@@ -84,7 +91,31 @@ class Lanes:
 
     async def close(self) -> None:
         """End all lanes, side by side."""
+        if self._watch is not None:
+            self._watch.cancel()
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
+
+    async def _watch_sends(self) -> None:
+        """Kill the house when more orders went out than were claimed: nothing here may do that."""
+        told: dict[str, int] = {}
+        while True:
+            await asyncio.sleep(WATCH_S)
+            for user_id, lane in self._lanes.items():
+                surplus = lane.venue.placed - lane.claims
+                if surplus <= told.get(user_id, 0):
+                    continue
+                why = f"{surplus} more orders of {user_id} went out than were claimed"
+                log.critical("the house is killed", why=why)
+                # Entries stop at once, whether the store takes it or not.
+                self._books.armed.update(dict.fromkeys(self._books.armed, False))
+                try:
+                    await self._thread.run(self._books.turn, TurnRequest(Level.KILL, why=why))
+                except ConfigurationError:
+                    pass  # it is killed already
+                except (StoreError, LockHeld) as error:
+                    log.error("the switch cannot be kept; it is tried again", why=error.what)
+                    continue
+                told[user_id] = surplus
 
     async def _arm(self, lane: Lane) -> AccountState:
         ready, notes = await lane.check()

@@ -82,6 +82,13 @@ class Losses(Switching):
         elif event in (Event.CANCEL, Event.EXPIRE):
             account.rejects = 0
 
+    def doubled(self, order: Order, count: int, now_us: int) -> None:
+        """See `Resolver.doubled`; a surplus of orders stops the whole house for the day."""
+        super().doubled(order, count, now_us)
+        day = self._day(order.run, order.instrument, now_us)
+        why = f"{count} orders at the broker carry the tag {order.tag}"
+        self.trip((0, "", order.run), Level.KILL, day, why, now_us)
+
     def journal_moves(self, kind: str, now_us: int, head: list[object]) -> None:
         """See `Execution.journal_moves`; then acts upon losses."""
         super().journal_moves(kind, now_us, head)

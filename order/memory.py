@@ -10,6 +10,7 @@ from order.accounts import Account
 from order.amend import Amendment
 from order.books import Book, BookKey
 from order.charges import Charges
+from order.crossing import Crossings
 from order.day_plan import DayPlans
 from order.deliveries import Deliveries
 from order.guards import Guard
@@ -47,6 +48,7 @@ class Memory:
         changes: Rows that the next commit writes.
         armed: Users with an account at a broker, by number: whether it takes entries. Memory only.
         switches: HALT, KILL and FLATTEN.
+        crossings: What the accounts of each family sent lately.
         deliveries: Shares of DELIVERY books by the day they were bought.
         seats: Who takes part, by (group, market, strategy, symbol); looked up once until a user changes.
         guards: Protection of books; `guards_of` by user, `guarded` by (run, symbol), `touched` those to which
@@ -84,6 +86,7 @@ class Memory:
         self.users: dict[int, User] = {}
         self.armed = armed if armed is not None else {}
         self.switches = Switches()
+        self.crossings = Crossings()
         self.lines: dict[int, Line] = {}
         self.deliveries = Deliveries(calendar)
         self.signal_no = self.venue_no = self.fill_no = self.amend_no = writer.base
@@ -216,6 +219,13 @@ class Memory:
         if line is None or line.reconciled is None or user.broker in self.venues:
             return None
         return line.reconciled.cash_paise
+
+    def crossing(self, user: User, run: str, symbol: str, side: Side, at_us: int) -> str | None:
+        """Return which order of *user*'s family an entry could meet at the exchange, or None."""
+        if not user.family:
+            return None
+        at_work = self.at_work.get((run, symbol), {}).values()
+        return self.crossings.crossing((user.family, run, symbol), user.user_no, side, at_us, at_work)
 
     def no_entries(self, user: User, key: BookKey, day: int) -> tuple[str, str] | None:
         """Return the rule and the reason why a switch or *user*'s account lets none into a book, or None."""

@@ -74,6 +74,7 @@ class Reports(Resolver):
             wire.limit_paise = order.price_paise
         wire.first_paise = wire.limit_paise
         order.apply(Event.CLAIM, now_us)
+        self.crossings.note(order, self.market_us(order.run, order.instrument, now_us))
         self._note(order)
         self._write(order)
         self.line(order.user.user_no).orders[order.tag] = order
@@ -246,8 +247,9 @@ class Reports(Resolver):
 
     def _still_wanted(self, order: Order, quote: Quote | None, now_us: int) -> bool:
         """End an entry that has become too old or too blind to go out."""
-        day = ist_day(self.market_us(order.run, order.instrument, now_us))
-        closed = self.no_entries(order.user, order.book.key, day)
+        at_us, symbol = self.market_us(order.run, order.instrument, now_us), order.instrument.symbol
+        closed = self.no_entries(order.user, order.book.key, ist_day(at_us))
+        crossing = self.crossing(order.user, order.run, symbol, order.side, at_us)
         frozen = self.frozen(order.user.user_no, order.instrument.symbol)
         if order.valid_until_us and now_us > order.valid_until_us:
             self.moved(order, Event.EXPIRE, now_us)
@@ -255,6 +257,8 @@ class Reports(Resolver):
             self.refuse(order, Refused(*closed), now_us)
         elif frozen is not None:
             self.refuse(order, Refused("frozen", f"the fate of order {frozen} is not known"), now_us)
+        elif crossing is not None:
+            self.refuse(order, Refused("crossing", crossing), now_us)
         elif order.order_type is OrderType.MARKET and (
             quote is None or quote_age_us(order.run, quote, now_us) > STALE_QUOTE_US
         ):

@@ -71,6 +71,10 @@ class Sight(Protocol):
         """Return what *user*'s broker says is available; None on paper, and where nobody has asked yet."""
         ...
 
+    def crossing(self, user: User, run: str, symbol: str, side: Side, at_us: int) -> str | None:
+        """Return which order of *user*'s family an entry could meet at the exchange, or None."""
+        ...
+
     def frozen(self, user_no: int, symbol: str) -> str | None:
         """Return the tag of an order of that user and symbol whose fate is not known, or None."""
         ...

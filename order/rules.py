@@ -33,6 +33,11 @@ def entry_rule(function: EntryRule) -> EntryRule:
     return function
 
 
+def rule_names() -> tuple[str, ...]:
+    """Return the names of all rules, in the order in which they run."""
+    return tuple(name for name, _ in _RULES)
+
+
 def check_entry(entry: Entry) -> Refused | None:
     """Return the first rule that refuses *entry*, or None."""
     closed = entry.sight.no_entries(entry.account.user, entry.book.key, entry.market.day)
@@ -99,6 +104,15 @@ def owner(entry: Entry) -> str | None:
             if name != MANUAL:
                 return f"{name} owns {entry.market.instrument.symbol}"
     return None
+
+
+@entry_rule
+def crossing(entry: Entry) -> str | None:
+    """Accounts of one family do not trade with each other: that is a self-trade by their PAN."""
+    market = entry.market
+    return entry.sight.crossing(
+        entry.account.user, market.run, market.instrument.symbol, entry.side, market.at_us
+    )
 
 
 @entry_rule

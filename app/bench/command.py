@@ -28,6 +28,7 @@ NAMES = (
     "frames",
     "frames_full",
     "feed_ticks",
+    "gate",
     "order_call",
     "paced_accounts",
     "paced_minute",
@@ -67,7 +68,7 @@ def run_bench(names: Sequence[str], *, as_json: bool, quick: bool, data: Path) -
 
 def _measure(folder: Path, wanted: set[str], quick: bool, data: Path) -> Iterator[Figure]:
     # Imported as needed: each measurement loads its own rooms.
-    from app.bench import feed, frames, idle, journal, latency, order_call, paced, ticks
+    from app.bench import feed, frames, gate, idle, journal, latency, order_call, paced, ticks
 
     for users in latency.LIMITS_MS:
         if f"signal_fill_{users}" in wanted:
@@ -86,6 +87,8 @@ def _measure(folder: Path, wanted: set[str], quick: bool, data: Path) -> Iterato
                 yield figure
     if "feed_ticks" in wanted:
         yield _run(feed.feed_ticks, folder, *((1, 3.0) if quick else (5, 8.0)))
+    if "gate" in wanted:
+        yield gate.gate(20 if quick else 200)
     if "order_call" in wanted:
         yield _run(order_call.order_call, folder, 60 if quick else 600)
     if "paced_accounts" in wanted:

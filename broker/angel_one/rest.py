@@ -36,12 +36,16 @@ class Rest:
         transport: Sends.
         session: Signs.
         limiter: Of this client code.
+
+    Attributes:
+        placed: Requests for a new order that were handed to the wire.
     """
 
     def __init__(self, transport: Transport, session: Session, limiter: Limiter) -> None:
         self._transport = transport
         self._session = session
         self._limiter = limiter
+        self.placed = 0
 
     # -- orders: one send, an outcome ------------------------------------------------------------
 
@@ -212,6 +216,7 @@ class Rest:
         tokens = self._session.current
         slot.use()
         too_many = gone = False
+        self.placed += endpoint is at.PLACE
         try:
             answer = await self._transport.send(
                 endpoint, endpoint.path, self._session.headers(), msgspec.json.encode(body)

@@ -104,6 +104,11 @@ class AngelOneVenue:
         self._hints: list[Callable[[str], None]] = []
         feed.listen(self._hint)
 
+    @property
+    def placed(self) -> int:
+        """Requests for a new order that went out over the wire so far."""
+        return self._rest.placed
+
     async def slot(self, *, entry: bool) -> Slot:
         """Wait for a place within the rate limits."""
         self._feed.start()

@@ -67,3 +67,36 @@ async def test_order_calls_of_an_earlier_process_count_in_the_limits(far: Room) 
         await lanes.close()
     thread.close()
     assert sorted(venue.sends) == [(10.0, False), (12.0, True)]
+
+
+async def test_more_orders_out_than_claimed_kill_the_house(
+    make_room: Callable[..., Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("order.lanes.WATCH_S", 0.01)
+    room, thread = make_room(venues={}), OwnedThread("test")
+    venue = ScriptedVenue(now_us=room.clock.now_us)
+    books = await thread.run(room.open)
+    lanes = Lanes({"u1": venue}, thread, books)
+    user = await thread.run(lambda: room.user(broker="wire"))
+    await lanes.connect(user)
+    await lanes.arm(())
+    room.board.run = "sandbox-test"
+    room.board.update([Quote("RELIANCE", 250_000, room.at_us, 1000, room.clock.now_us())])
+    signal = room.received(room.signal("BUY", run="sandbox-test"))
+    lanes.dispatch(await thread.run(books.take, "default", [signal]))
+    async with asyncio.timeout(3):
+        while not venue.posts:  # noqa: ASYNC110 - the venue knows no event
+            await asyncio.sleep(0.01)
+        assert (lanes._lanes["u1"].claims, books.desk.views()) == (1, [])
+        venue.posts.append(venue.posts[0])
+        while not books.desk.views():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    (view,) = books.desk.views()
+    assert str(view) == (
+        "KILL of the house until resumed: 1 more orders of u1 went out than were claimed"
+    )
+    assert room.armed[user.user_no] is False
+    with monkeypatch.context() as patch:
+        patch.setattr("order.lane.CLOSE_S", 0.1)
+        await lanes.close()
+    thread.close()

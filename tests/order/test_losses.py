@@ -162,6 +162,16 @@ def test_third_rejection_in_a_row_stops_entries_and_so_do_three_more_once_resume
         far.books.turn(TurnRequest(Level.OFF, user_id="u1"))
 
 
+def test_two_orders_under_one_tag_kill_the_house_for_the_day(far: Room) -> None:
+    order = send(far)
+    far.books.answer(order, Accepted("v1"))
+    report(far, book(far.clock.now_us(), row(order.tag), row(order.tag, order_id="v2")))
+    assert views(far) == [
+        "KILL of the house in sandbox-test until 2024-07-01:"
+        f" 2 orders at the broker carry the tag {order.tag}"
+    ]
+
+
 def test_day_of_losses_is_decided_anew_alike(room: Room, tmp_path: Path) -> None:
     user(room)
     user(room, "u2", loss=50)

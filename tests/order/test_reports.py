@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.base import Accepted, NotSent, Rejected, Unknown, VenueBook, VenueState, VenueTrade
+from order.switches import Level, TurnRequest
 from shared.errors import StoreError
 from shared.models import Quote, Side
 from tests.order.venue import RUN, book, fills, hold, price, report, row, send, states
@@ -367,6 +368,7 @@ def rooms(make_room: Callable[..., Room]) -> Callable[[], Room]:
         user = room.user(f"u{number}", broker="wire", strategy=f"s{number}", shares=12)
         room.armed[user.user_no] = True
         room.board.run = RUN
+        room.books.turn(TurnRequest(Level.OFF))  # an answer and a book that name two ids killed the house
         price(room)
         return room
 

@@ -25,6 +25,7 @@ class Board:
         self.marks = marks or {}
         self.doubtful: set[str] = set()
         self.turnover: D | None = None
+        self.meets: str | None = None
         self.cash: int | None = None
         self.resting: set[tuple[int, int]] = set()
 
@@ -33,6 +34,9 @@ class Board:
 
     def cash_paise(self, user: User) -> int | None:
         return self.cash
+
+    def crossing(self, user: User, run: str, symbol: str, side: Side, at_us: int) -> str | None:
+        return self.meets
 
     def mark(self, run: str, symbol_no: int) -> int | None:
         return self.marks.get(symbol_no)
@@ -411,3 +415,10 @@ def test_margin_of_entries_at_work_is_taken_already() -> None:
     assert rule_of(wish) is None
     book.entering, book.entering_paise = 1, PRICE
     assert rule_of(wish) == "margin"
+
+
+def test_entry_that_could_meet_the_familys_own_order_is_refused() -> None:
+    wish = entry()
+    assert isinstance(wish.sight, Board)
+    wish.sight.meets = "another account of the family sent a SELL"
+    assert rule_of(wish) == "crossing"

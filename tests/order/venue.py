@@ -105,6 +105,10 @@ class ScriptedVenue:
         self.go.set()
         self._hints: list[Callable[[str], None]] = []
 
+    @property
+    def placed(self) -> int:
+        return len(self.posts)
+
     async def slot(self, *, entry: bool) -> Slot:
         await self.go.wait()
         self.tickets.append(Ticket())

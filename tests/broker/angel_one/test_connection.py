@@ -96,6 +96,7 @@ async def test_account_trades_and_listens_over_one_session(wire: Wire, peer: Pee
     try:
         await market.open(["SBIN"])
         assert await venue.place("tag-1", terms(), await venue.slot(entry=True)) == Accepted("7")
+        assert venue.placed == 1
         await until(lambda: len(far.open) == 2)
         assert [tick.symbol for tick in market.drain()] == ["SBIN"]
         assert market.market_now_us() == 1_795_256_100_000_000
