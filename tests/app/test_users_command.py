@@ -57,7 +57,7 @@ def test_mistakes_name_what_there_is(tmp_path: Path, trading: Trading) -> None:
     trading("users", "add", "asha", home=tmp_path)
     for words, said in (
         (("subscribe", "asha", "nosuch"), "Known: ma_crossover."),
-        (("subscribe", "nobody", "ma_crossover"), "There is no user 'nobody'."),
+        (("subscribe", "nobody", "ma_crossover"), "There is no user 'nobody' in this group."),
         (("subscribe", "asha", "ma_crossover", "--shares", "1", "--risk", "1"), "One sizing at a time."),
         (("limits", "asha", "max_positions"), "'max_positions' is no limit."),
         (("edit", "asha"), "Nothing is to be changed."),
