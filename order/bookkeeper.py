@@ -159,9 +159,16 @@ class Bookkeeper(AccountBooks, UserBooks):
         now_us = self._clock.now_us()
         run = self._port.run
         quote = self._port.latest(request.symbol)
-        if quote is None or run == "sim":
+        at_broker = request.user.broker not in self._venues and bool(run)
+        if (quote is None or run == "sim") and not at_broker:
             # A price that the engine makes up is none for an order given by hand.
             run, quote = "manual", None
+        if quote is None and at_broker and run != "live":
+            # It must stand in the market of what is held there, and only prices tell a rehearsal's time.
+            raise ConfigurationError(
+                f"There is no price of {request.symbol} to go by.",
+                remedy="The engine brings those of its strategies' symbols: see that it runs and has it.",
+            )
         if quote is None and not request.price_paise:
             raise ConfigurationError(
                 f"There is no price of {request.symbol} to go by.", remedy="Give one as `price`, in rupees."

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from broker.base import VenueState
 from order.users import Limits, Sizing, SizingMethod, Terms
+from shared.errors import ConfigurationError
 from shared.models import Disposition, Quote
+from shared.quotes import QuoteBoard
 from tests.order.venue import RUN as FAR_RUN
+from tests.order.venue import book, report, row, send
 
 if TYPE_CHECKING:
     from tests.order.conftest import Room
@@ -261,3 +265,27 @@ def test_order_given_by_hand_in_a_rehearsal_has_the_time_of_its_market(room: Roo
     room.later(60)
     (entered,) = room.give("BUY", run=FAR_RUN)
     assert entered.rule == "", "nor does it count as sent just now for ever after"
+
+
+def test_order_by_hand_at_a_broker_is_of_the_market_that_its_position_is_in(far: Room) -> None:
+    order = send(far)
+    report(far, book(far.clock.now_us(), row(order.tag, VenueState.COMPLETE, filled=10)))
+    far.board = QuoteBoard(FAR_RUN)
+    far.open()  # nobody has brought a price since
+    with pytest.raises(ConfigurationError, match="no price of RELIANCE"):
+        far.direct(side="SELL")
+    assert len(far.rows()) == 1
+
+
+def test_order_by_hand_in_the_live_market_needs_no_fresh_price_to_leave(far: Room) -> None:
+    far.board.run = "live"
+    far.direct(quantity=10)
+    (tag,) = [order.tag for orders in far.books.desk.at_work.values() for order in orders.values()]
+    assert far.books.claim(next(iter(far.books.desk.at_work["live", "RELIANCE"].values())))
+    report(far, book(far.clock.now_us(), row(tag, VenueState.COMPLETE, filled=10)))
+    assert far.held(strategy="manual", run="live") == 10
+    far.board = QuoteBoard("live")
+    far.open()
+    far.direct(side="SELL", quantity=10)
+    left = far.rows()[-1]
+    assert (left.purpose, left.state) == ("EXIT", "NEW")
