@@ -68,7 +68,8 @@ class UserBooks:
         user = self.users.get(user_id)
         if user is None:
             raise ConfigurationError(
-                f"There is no user {user_id!r} in this group.", remedy="`trading users` lists all, with their groups."
+                f"There is no user {user_id!r} in this group.",
+                remedy="`trading users` lists all, with their groups.",
             )
         saved = self.save_user(changed(user, change, self.desk.open_in(user.user_no)))
         flat = [strategy_id for strategy_id, how in change.leave.items() if how == FLATTEN]
