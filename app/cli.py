@@ -204,7 +204,10 @@ def sandbox(
     cash: Annotated[int, typer.Option("--cash", min=0, help="Rupees in each account.")] = 1_000_000,
     fault: Annotated[
         list[str] | None,
-        typer.Option("--fault", metavar="FAULT", help="KIND:P[:ENDPOINT[:SEED]]; repeatable."),
+        typer.Option(
+            "--fault", metavar="FAULT",
+            help="KIND:P[:ENDPOINT[:SEED]][:client=CODE,delay=SECONDS,times=N]; repeatable.",
+        ),
     ] = None,
     faulty: Annotated[
         float, typer.Option("--faulty", metavar="P", help="Share of order calls and books that go wrong.")

@@ -58,6 +58,9 @@ GROUPS = {
     "books": ("getOrderBook", "getTradeBook", "getPosition"),
     "feed": ("feed",),
 }
+SPELLING = "KIND:PROBABILITY[:ENDPOINT[:SEED]][:client=CODE,delay=SECONDS,times=N]"
+NAMES = ("client", "delay", "times")
+LONGEST_S = 86_400.0
 DEFAULT_DELAY_S = {Kind.ACCEPT_THEN_HANG: 30.0, Kind.ACCEPT_LATE: 3.0, Kind.FEED_SILENT: 10.0}
 
 
@@ -120,8 +123,12 @@ class Faults:
         Raises:
             ConfigurationError: Its probability or delay makes no sense.
         """
-        if not 0 <= fault.probability <= 1 or (fault.delay_s is not None and fault.delay_s < 0):
-            raise ConfigurationError("A fault's probability is from 0 to 1, its delay not negative.")
+        if not 0 <= fault.probability <= 1:
+            raise ConfigurationError(f"A fault's probability of {fault.probability:g}: from 0 to 1.")
+        if fault.delay_s is not None and not 0 <= fault.delay_s <= LONGEST_S:
+            raise ConfigurationError(f"A fault's delay of {fault.delay_s:g} s: from 0 to {LONGEST_S:g}.")
+        if fault.times is not None and fault.times < 1:
+            raise ConfigurationError(f"A fault that strikes {fault.times} times: at least once.")
         fault.id = next(self._numbers)
         self._draws[fault.id] = random.Random(f"fault/{fault.kind}/{fault.seed}/{fault.id}")
         self.active.append(fault)
@@ -149,21 +156,42 @@ class Faults:
 
 
 def parse(text: str) -> Fault:
-    """Read `KIND:PROBABILITY[:ENDPOINT[:SEED]]`.
+    """Read `KIND:PROBABILITY[:ENDPOINT[:SEED]][:NAME=VALUE,…]`; names are client, delay (seconds) and times.
 
     Raises:
         ConfigurationError: It cannot be read.
     """
-    kind, probability, endpoint, seed, *rest = (*text.split(":"), "", "", "")
+    *words, last = text.split(":")
+    words, named = (words, last) if "=" in last else ([*words, last], "")
+    kind, probability, endpoint, seed, *rest = (*words, "", "", "", "")
     try:
         if any(rest):
             raise ValueError("too many parts")
-        return Fault(Kind(kind), float(probability or 1), int(seed or 0), Target(endpoint))
+        given = _named(named)
+        if "delay" in given and kind not in DEFAULT_DELAY_S:
+            raise ValueError(f"only {', '.join(DEFAULT_DELAY_S)} have a delay")
+        return Fault(
+            Kind(kind),
+            float(probability or 1),
+            int(seed or 0),
+            Target(endpoint, given.get("client", "")),
+            int(given["times"]) if "times" in given else None,
+            float(given["delay"]) if "delay" in given else None,
+        )
     except ValueError as error:
-        kinds = ", ".join(Kind)
         raise ConfigurationError(
-            f"--fault {text!r}: {error}.", remedy=f"Write KIND:PROBABILITY[:ENDPOINT[:SEED]]; kinds: {kinds}."
+            f"--fault {text!r}: {error}.", remedy=f"Write {SPELLING}; kinds: {', '.join(Kind)}."
         ) from None
+
+
+def _named(text: str) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for pair in filter(None, text.split(",")):
+        name, sign, value = pair.partition("=")
+        if name not in NAMES or not sign or not value or name in given:
+            raise ValueError(f"{pair!r} is none of client=, delay=, times=, or comes twice")
+        given[name] = value
+    return given
 
 
 def mixture(probability: float, seed: int) -> list[Fault]:

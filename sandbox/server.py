@@ -159,8 +159,18 @@ def _make(options: Options, state: State, clock: Clock) -> tuple[Hub, list[Crede
     exchange.on_update = hub.updated
     exchange.restore(state.orders(instruments), state.conversions, len(state.kept))
     for fault in options.faults:
+        client = fault.target.client_code
+        if client and client not in exchange.accounts:
+            raise ConfigurationError(
+                f"A fault for client {client}: there is none.", remedy=f"Known: {_some(exchange.accounts)}."
+            )
         hub.faults.add(fault)
     return hub, credentials
+
+
+def _some(clients: Iterable[str]) -> str:
+    first, *more = clients
+    return f"{first} to {more[-1]}" if more else first
 
 
 @contextlib.asynccontextmanager

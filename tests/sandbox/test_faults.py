@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import aiohttp
@@ -301,6 +302,22 @@ async def test_order_feed_loses_or_doubles_messages() -> None:
         assert told == ["open", "open"]  # "validation pending" was lost
 
 
+async def test_fault_of_the_command_line_strikes_its_client_alone_and_after_its_delay() -> None:
+    async with box(faults=[parse("accept_late:1:placeOrder:client=S0000002,delay=0.3,times=1")]) as sandbox:
+        assert (await sandbox.place(ordertag="first")).data
+        await sandbox.login(1)
+        asked_s = time.monotonic()
+        with pytest.raises(aiohttp.ClientError):
+            await sandbox.place(ordertag="second")
+
+        async def accepted() -> bool:
+            return "second" in (await sandbox.ledger())["by_tag"]
+
+        await until(accepted)
+        assert time.monotonic() - asked_s >= 0.3
+        assert (await sandbox.place(ordertag="third")).data
+
+
 # -- draws -------------------------------------------------------------------------------------------
 
 
@@ -330,16 +347,33 @@ def test_every_kind_has_a_home() -> None:
     ("html:0.25", Fault(Kind.HTML, 0.25)),
     ("rate_403:0.5:getOrderBook", Fault(Kind.RATE_403, 0.5, target=Target("getOrderBook"))),
     ("accept_late:1:orders:9", Fault(Kind.ACCEPT_LATE, 1.0, 9, Target("orders"))),
+    ("accept_late:0.5:orders:9:client=S2,delay=1.5,times=3",
+     Fault(Kind.ACCEPT_LATE, 0.5, 9, Target("orders", "S2"), times=3, delay_s=1.5)),
+    ("feed_silent:1:delay=2", Fault(Kind.FEED_SILENT, delay_s=2.0)),
+    ("html:client=S2", Fault(Kind.HTML, target=Target("", "S2"))),
 ])  # fmt: skip
 def test_fault_is_read_from_the_command_line(text: str, fault: Fault) -> None:
     assert parse(text) == fault
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "html:x", "html:1:a:b", "html:1:a:1:z", ":1"])
+@pytest.mark.parametrize("text", [
+    "", "nonsense", "html:x", "html:1:a:b", "html:1:a:1:z", ":1", "html:1:a:1:client", "html:1:a:1:2:times=1",
+    "html:1:times=", "html:1:times=1.5", "html:1:times=1,times=2", "html:1:wait=3", "html:1:delay=1",
+    "accept_late:1:delay=x",
+])  # fmt: skip
 def test_fault_that_cannot_be_read_is_refused_with_the_kinds(text: str) -> None:
     with pytest.raises(ConfigurationError) as told:
         parse(text)
     assert "accept_late" in told.value.remedy
+
+
+@pytest.mark.parametrize(
+    "text", ["accept_late:1:delay=-1", "feed_silent:1:delay=inf", "html:1:times=0", "html:1:client=S9"]
+)
+async def test_fault_that_can_never_strike_or_end_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="fault"):
+        async with box(faults=[parse(text)]):
+            pass
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])
