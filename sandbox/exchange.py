@@ -18,7 +18,7 @@ from sandbox.accounts import Account, Moved
 from sandbox.intake import ORDER_TYPES, Intake, Refusal, Wanted, check_terms, rupees, whole
 from sandbox.market_clock import OPEN_S, Instant, open_us
 from sandbox.matching import Matching
-from sandbox.orders import WAITING, Order, stamp
+from sandbox.orders import WAITING, Amendment, Order, stamp
 from sandbox.prices import Prices
 from sandbox.risk import Risk
 from sandbox.switches import Switches
@@ -48,6 +48,7 @@ class Exchange:
         switches: Looked at with each step.
         seed: Of latencies, queues and ids.
         on_update: Called with each order that changed, in order.
+        on_pending: Called with each order whose amendments changed, of which nobody is told.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Exchange:
         *,
         seed: int = 7,
         on_update: Callable[[Order], None] = lambda order: None,
+        on_pending: Callable[[Order], None] = lambda order: None,
     ) -> None:
         self.prices = prices
         self.instruments = instruments
@@ -66,7 +68,7 @@ class Exchange:
         self.orders: dict[str, dict[str, Order]] = {client: {} for client in self.accounts}
         self.intake = Intake(instruments, switches)
         self.switches = switches
-        self.on_update = on_update
+        self.on_update, self.on_pending = on_update, on_pending
         self.order_no = 0
         self._random = random.Random(f"exchange/{seed}")
         self._due: list[tuple[int, int, Callable[[Instant], None]]] = []
@@ -87,16 +89,24 @@ class Exchange:
         allowed = self._risk.allowed(wanted, now)
         if isinstance(allowed, Refusal):
             return allowed
-        wanted = allowed
-        order = self._new(client, wanted, now)
-        self.orders[client][order.orderid] = order
+        order = self._new(client, allowed, now)
         if order.variety == "AMO":
             order.move("after market order req received", now.us)
             self.on_update(order)
         else:
             self._tell(order, "validation pending", now)
-            self._later(wall_us, lambda at: self._arrive(order, at))
-        return Placed(order.instrument.trading_symbol, order.orderid, order.uniqueid)
+            self._later(wall_us, partial(self._arrive, order))
+        return _placed(order)
+
+    def trigger(self, client: str, wanted: Wanted, now: Instant, wall_us: int) -> None:
+        """Take the order of a rule in an open market; what the front end refuses shows as rejected."""
+        allowed = check_terms(wanted) or self._risk.allowed(wanted, now)
+        order = self._new(client, wanted, now)
+        if isinstance(allowed, Refusal):
+            self._tell(order, "rejected", now, allowed.message)
+            return
+        self._tell(order, "validation pending", now)
+        self._later(wall_us, partial(self._arrive, order))
 
     def modify(self, client: str, body: Mapping[str, object], now: Instant, wall_us: int) -> Placed | Refusal:
         """Take a change of price, trigger, quantity or type."""
@@ -126,9 +136,8 @@ class Exchange:
             return allowed
         if allowed.quantity <= order.filled:
             return Refusal("AB1007", f"Quantity must be above the {order.filled} that have been filled")
-        order.busy = True
-        self._later(wall_us, lambda at: self._modified(order, allowed, at))
-        return Placed(order.instrument.trading_symbol, order.orderid, order.uniqueid)
+        change = Amendment(allowed.order_type, allowed.price, allowed.trigger, allowed.quantity)
+        return self._take_amendment(order, change, wall_us)
 
     def cancel(self, client: str, body: Mapping[str, object], wall_us: int) -> Placed | Refusal:
         """Take a cancellation; a fill may overtake it."""
@@ -137,9 +146,7 @@ class Exchange:
             return Refusal("AB1013", "Order not found")
         if str(body.get("variety") or "") != order.variety:
             return Refusal("AB1008", "Invalid Order Variety")
-        order.busy = True
-        self._later(wall_us, lambda at: self._cancelled(order, at))
-        return Placed(order.instrument.trading_symbol, order.orderid, order.uniqueid)
+        return self._take_amendment(order, Amendment(), wall_us)
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -232,6 +239,8 @@ class Exchange:
                 self._matching.add(order)
             elif not order.done and order.status not in WAITING:
                 self._later(0, partial(self._arrive, order))
+            for change in order.pending:
+                self._later(0, partial(self._amended, order, change))
 
     def _new(self, client: str, wanted: Wanted, now: Instant) -> Order:
         self.order_no += 1
@@ -240,7 +249,7 @@ class Exchange:
         orderid = f"{_yymmdd(when)}{self.order_no:09d}"
         if after_hours or wanted.variety == "AMO":
             orderid = f"{self._random.getrandbits(48):012x}AO"
-        return Order(
+        order = self.orders[client][orderid] = Order(
             client,
             wanted.instrument,
             orderid,
@@ -259,6 +268,7 @@ class Exchange:
             updated_us=when,
             active=not wanted.order_type.startswith("STOPLOSS"),
         )
+        return order
 
     def _arrive(self, order: Order, now: Instant) -> None:
         """The exchange's word on a new order."""
@@ -287,9 +297,25 @@ class Exchange:
         resting = self._matching.working(order.instrument.symbol)
         return self._risk.rejection(order, self.accounts[order.client], resting, now)
 
-    def _modified(self, order: Order, wanted: Wanted, now: Instant) -> None:
-        order.busy = False
-        if order.done or wanted.quantity <= order.filled:
+    def _take_amendment(self, order: Order, change: Amendment, wall_us: int) -> Placed:
+        order.pending.append(change)
+        self.on_pending(order)
+        self._later(wall_us, partial(self._amended, order, change))
+        return _placed(order)
+
+    def _amended(self, order: Order, change: Amendment, now: Instant) -> None:
+        """The exchange's word on a modify or a cancel."""
+        order.pending.remove(change)
+        if order.done:
+            return
+        if change.order_type:
+            self._modified(order, change, now)
+            self.on_pending(order)
+        else:
+            self._end(order, "cancelled after market order" if order.status in WAITING else "cancelled", now)
+
+    def _modified(self, order: Order, wanted: Amendment, now: Instant) -> None:
+        if wanted.quantity <= order.filled:
             return  # overtaken by a fill
         before = order.price, order.quantity, order.trigger, order.order_type, order.active
         behind = wanted.price != order.price or wanted.quantity > order.quantity
@@ -315,12 +341,6 @@ class Exchange:
         self._tell(order, "modified", now)
         self._tell(order, "open" if order.active else "trigger pending", now)
         self._matching.take(order, now, fresh=behind)
-
-    def _cancelled(self, order: Order, now: Instant) -> None:
-        order.busy = False
-        if not order.done:
-            waiting = order.status in WAITING
-            self._end(order, "cancelled after market order" if waiting else "cancelled", now)
 
     def _end(self, order: Order, status: str, now: Instant, text: str = "") -> None:
         order.cancelled = order.remaining
@@ -411,10 +431,13 @@ class Exchange:
             now,
         )  # fmt: skip
         order.text = "auto square off"
-        self.orders[client][order.orderid] = order
         self._matching.fill_now(order, self.prices.last(instrument, now), now)
         order.move("complete", now.us, "auto square off")
         self.on_update(order)
+
+
+def _placed(order: Order) -> Placed:
+    return Placed(order.instrument.trading_symbol, order.orderid, order.uniqueid)
 
 
 def _yymmdd(us: int) -> str:

@@ -41,6 +41,20 @@ class Trade:
     at_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """A modify or a cancel that the front end took and the exchange has not answered; prices in paise.
+
+    Attributes:
+        order_type: Of the order as it is to be; empty: it is to be cancelled.
+    """
+
+    order_type: str = ""
+    price: int = 0
+    trigger: int = 0
+    quantity: int = 0
+
+
 @dataclass(slots=True)
 class Order:
     """One order; prices in paise.
@@ -48,7 +62,7 @@ class Order:
     Attributes:
         active: The trigger, where there is one, has been reached.
         queue: Shares that stand in front of it at its price.
-        busy: A modify or a cancel is under way.
+        pending: Modifies and cancels under way, oldest first.
         blank: `orderstatus` is empty, as it can be of a rejected order.
     """
 
@@ -76,10 +90,10 @@ class Order:
     exchange_us: int = 0
     active: bool = True
     queue: int = 0
-    busy: bool = False
     blank: bool = False
     cancelled: int = 0
     trades: list[Trade] = field(default_factory=list)
+    pending: list[Amendment] = field(default_factory=list)
     _row: dict[str, Any] | None = None
 
     @property

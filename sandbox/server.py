@@ -156,7 +156,7 @@ def _make(options: Options, state: State, clock: Clock) -> tuple[Hub, list[Crede
         switches=switches,
         state=state,
     )
-    exchange.on_update = hub.updated
+    exchange.on_update, exchange.on_pending = hub.updated, state.order
     exchange.restore(state.orders(instruments), state.conversions, len(state.kept))
     for fault in options.faults:
         client = fault.target.client_code
@@ -177,9 +177,6 @@ def _some(clients: Iterable[str]) -> str:
 async def _running(hub: Hub, options: Options) -> AsyncIterator[int]:
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_readable])
     gtt = Gtt(hub)
-    for rule in hub.state.rules.values():
-        if rule.symbol in hub.instruments:
-            gtt.restore(rule)
     market_feed, order_feed = MarketFeed(hub, options.flood), OrderFeed(hub)
     make_routes(hub, gtt).add_to(app)
     Admin(hub).add_to(app)

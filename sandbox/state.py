@@ -9,12 +9,15 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from sandbox.accounts import Moved
-from sandbox.orders import Order, Trade
+from sandbox.orders import Amendment, Order, Trade
+from sandbox.rules import Rule
 from shared.errors import DataError, LockHeld
 from shared.instruments import Instruments
 
@@ -66,30 +69,13 @@ class Kept(msgspec.Struct, tag="order"):
     queue: int
     cancelled: int
     trades: list[tuple[str, int, int, int]]
+    pending: list[Amendment] = []
 
 
 class Conversion(msgspec.Struct, tag="conversion"):
     """Part of a position that went over to another product."""
 
     moved: Moved
-
-
-class Rule(msgspec.Struct, tag="rule"):
-    """One good-till-triggered rule as it was; the instrument by its symbol."""
-
-    number: int
-    client: str
-    symbol: str
-    side: str
-    product: str
-    price: int
-    trigger: int
-    quantity: int
-    disclosed: int
-    below: bool
-    created_us: int
-    updated_us: int
-    status: str
 
 
 Line = Head | Clock | Kept | Conversion | Rule
@@ -114,6 +100,7 @@ class State:
         self.conversions: list[Moved] = []
         self.rules: dict[int, Rule] = {}
         self._fd: int | None = None
+        self._joined: list[bytes] | None = None
         if path is not None:
             self._open(path)
 
@@ -143,6 +130,7 @@ class State:
 
     def rule(self, rule: Rule) -> None:
         """Keep a rule as it is now."""
+        self.rules[rule.number] = rule
         if self._fd is not None:
             self._write(rule)
 
@@ -151,6 +139,17 @@ class State:
         if self._fd is not None:
             self._write(Clock(day, second))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what is kept inside in one piece: a kill leaves all of it or nothing."""
+        self._joined = []
+        try:
+            yield
+        finally:
+            lines, self._joined = self._joined, None
+            if lines:
+                self._put(b"".join(lines))
+
     def close(self) -> None:
         """Close the file; harmless when repeated."""
         if self._fd is not None:
@@ -158,8 +157,15 @@ class State:
             self._fd = None
 
     def _write(self, line: Line) -> None:
+        raw = msgspec.json.encode(line) + b"\n"
+        if self._joined is None:
+            self._put(raw)
+        else:
+            self._joined.append(raw)
+
+    def _put(self, raw: bytes) -> None:
         assert self._fd is not None, "checked by the callers"
-        os.write(self._fd, msgspec.json.encode(line) + b"\n")
+        os.write(self._fd, raw)
 
     def _open(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -288,3 +288,32 @@ def test_restored_exchange_has_the_same_books_and_new_ids(floor: MakeFloor) -> N
     assert {trade.fill_id for trade in more.trades}.isdisjoint(
         trade.fill_id for order in orders for trade in order.trades
     )
+
+
+def test_modify_and_cancel_that_were_taken_arrive_in_the_next_life(floor: MakeFloor) -> None:
+    market = floor()
+    kept: list[list[object]] = []
+    dear, gone = (market.place("A", "BUY", 10, 1990.0) for _ in range(2))
+    market.switches.change({"latency_low_ms": 60_000, "latency_high_ms": 60_000})
+    market.exchange.on_pending = lambda order: kept.append([order.orderid, *order.pending])
+    assert isinstance(market.modify(dear, price="1985.00", quantity="7"), Placed)
+    assert isinstance(market.cancel(gone), Placed)
+    assert (dear.price, gone.status) == (199_000, "open")  # under way
+    assert [len(each) for each in kept] == [2, 2]
+    market.switches.change({"latency_low_ms": 0, "latency_high_ms": 0})
+    market.exchange = market.make()
+    market.exchange.restore([dear, gone], [], 2)
+    market.at(11)
+    assert (dear.price, dear.quantity, dear.status, gone.status) == (198_500, 7, "open", "cancelled")
+    assert dear.pending == gone.pending == []
+
+
+def test_cancel_overtaken_by_a_fill_changes_nothing(floor: MakeFloor) -> None:
+    market = floor([(0, 2000.0, 1000), (20, 1980.0, 1000)], latency_low_ms=0, latency_high_ms=0)
+    bid = market.place("A", "BUY", 1, 1990.0)
+    market.switches.change({"latency_low_ms": 15_000, "latency_high_ms": 15_000})
+    market.cancel(bid)
+    market.at(20)
+    assert (bid.status, bid.pending) == ("complete", [bid.pending[0]])
+    market.at(40)
+    assert (bid.status, bid.pending) == ("complete", [])

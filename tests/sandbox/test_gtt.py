@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sandbox.market_clock import SESSION_S
 from tests.sandbox.box import SECURE, Box, Reply, box, until
 
 GTT = f"{SECURE}gtt/v1/"
@@ -77,6 +80,8 @@ async def test_rule_of_another_client_is_not_there() -> None:
         ({"symboltoken": "99926000", "tradingsymbol": None}, "AB9011"),
         ({"transactiontype": "HOLD"}, "AB9014"),
         ({"producttype": "INTRADAY"}, "AB9015"),
+        ({"timeperiod": 366}, "AB9016"),
+        ({"timeperiod": "soon"}, "AB9016"),
     ],
 )
 async def test_wrong_field_has_its_own_code(change: dict[str, object], code: str) -> None:
@@ -113,3 +118,91 @@ async def test_rule_becomes_an_order_when_the_price_reaches_its_trigger() -> Non
         (order,) = await sandbox.book()
         assert (order["ordertype"], order["producttype"], order["quantity"]) == ("LIMIT", "DELIVERY", "1")
         assert [row["id"] for row in await listed(sandbox, "NEW")] == ["2"]
+
+
+async def sent(sandbox: Box, number: str) -> bool:
+    """Return whether the exchange has the order of a rule."""
+    return number in [row["id"] for row in await listed(sandbox, "SENTTOEXCHANGE") or ()]
+
+
+def at(price: float) -> str:
+    return f"{round(price / 0.05) * 0.05:.2f}"
+
+
+async def test_rule_waits_over_days_and_goes_out_on_the_day_of_its_price() -> None:
+    async with box() as sandbox:
+        far = at(await sandbox.last() * 1.05)
+        await sandbox.post(f"{GTT}createRule", rule(triggerprice=far, price=far))
+        for _ in range(2):
+            sandbox.clock.advance(SESSION_S)
+            await sandbox.login()
+            assert [row["id"] for row in await listed(sandbox, "NEW")] == ["1"]
+            assert await sandbox.book() == []
+        third = (await sandbox.send("GET", "/sandbox/info")).json["session_open_us"]
+        await sandbox.send("POST", "/sandbox/price", {"symbol": "RELIANCE", "lock": "upper"})
+        await until(lambda: sent(sandbox, "1"))
+        (order,) = await sandbox.book()
+        assert (third, order["orderid"][:6]) == (1_618_371_900_000_000, "210414")
+
+
+async def test_rule_whose_price_has_left_the_days_band_shows_as_a_rejected_order() -> None:
+    async with box() as sandbox:
+        last = await sandbox.last()
+        body = rule(transactiontype="SELL", triggerprice=at(last * 0.97), price=at(last * 0.7))
+        await sandbox.post(f"{GTT}createRule", body)
+        await sandbox.send("POST", "/sandbox/price", {"symbol": "RELIANCE", "lock": "lower"})
+        await until(lambda: sent(sandbox, "1"))
+        (order,) = await sandbox.book()
+        assert (order["status"], order["price"]) == ("rejected", float(body["price"]))  # type: ignore[arg-type]
+        assert "Limit Price Protection" in order["text"]
+
+
+async def test_rule_ends_after_its_time() -> None:
+    async with box() as sandbox:
+        await sandbox.post(f"{GTT}createRule", rule(timeperiod=1, triggerprice="1", price="1"))
+        await sandbox.post(f"{GTT}createRule", rule(triggerprice="1", price="1"))
+        sandbox.clock.advance(SESSION_S - 60)  # a day less a minute for the market
+        await sandbox.login()
+        assert len(await listed(sandbox, "NEW")) == 2
+        sandbox.clock.advance(120)
+
+        async def ended() -> bool:
+            return [row["id"] for row in await listed(sandbox, "CANCELLED") or ()] == ["1"]
+
+        await until(ended)
+        assert [row["id"] for row in await listed(sandbox, "NEW")] == ["2"]
+
+
+async def test_rule_and_its_order_are_kept_in_one_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[bytes] = []
+    write = os.write
+
+    def seen(fd: int, raw: bytes) -> int:
+        pieces.append(raw)
+        return write(fd, raw)
+
+    monkeypatch.setattr(os, "write", seen)
+    async with box(state=tmp_path / "state") as sandbox:
+        far = at(await sandbox.last() * 1.05)
+        await sandbox.post(f"{GTT}createRule", rule(triggerprice=far, price=far))
+        await sandbox.send("POST", "/sandbox/price", {"symbol": "RELIANCE", "lock": "upper"})
+        await until(lambda: sent(sandbox, "1"))
+    (piece,) = [each for each in pieces if b"SENTTOEXCHANGE" in each]
+    assert b'"type":"order"' in piece
+    assert piece.endswith(b"\n")
+
+
+async def test_rule_of_a_client_that_is_gone_waits_for_its_return(tmp_path: Path) -> None:
+    async with box(state=tmp_path / "state") as sandbox:
+        await sandbox.login(1)
+        far = at(await sandbox.last() * 1.05)
+        await sandbox.post(f"{GTT}createRule", rule(triggerprice=far, price=far))
+    async with box(state=tmp_path / "state", accounts=1) as sandbox:
+        assert (await sandbox.post(f"{GTT}createRule", rule(triggerprice=far, price=far))).data == {"id": "2"}
+        await sandbox.send("POST", "/sandbox/price", {"symbol": "RELIANCE", "lock": "upper"})
+        await until(lambda: sent(sandbox, "2"))
+    async with box(state=tmp_path / "state") as sandbox:
+        await sandbox.login(1)
+        assert [row["id"] for row in await listed(sandbox, "NEW")] == ["1"]

@@ -16,7 +16,7 @@ import pytest
 from sandbox.state import State
 from shared.clock import ManualClock
 from shared.errors import DataError, LockHeld
-from tests.sandbox.box import CANCEL, LOGIN, MONDAY_NOON_US, PLACE, SECURE, box
+from tests.sandbox.box import CANCEL, LOGIN, MODIFY, MONDAY_NOON_US, PLACE, QUOTE, SECURE, box, until
 
 GTT = f"{SECURE}gtt/v1/"
 CONVERT = f"{SECURE}order/v1/convertPosition"
@@ -116,6 +116,20 @@ def test_line_cut_off_at_the_end_is_forgotten_and_one_in_the_middle_is_an_error(
         State(path, seed=9, cash=9)
 
 
+def test_lines_kept_together_are_written_at_once_and_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    kept = State(path, seed=1, cash=1)
+    before = path.read_bytes()
+    with kept.together():
+        kept.position(1, 1.0)
+        kept.position(2, 2.0)
+        assert path.read_bytes() == before
+    kept.position(3, 3.0)
+    kept.close()
+    days = [msgspec.json.decode(line)["day"] for line in path.read_bytes()[len(before):].splitlines()]
+    assert days == [1, 2, 3]
+
+
 def test_state_is_for_its_owner_only(tmp_path: Path) -> None:
     State(tmp_path / "deep" / "state", seed=1, cash=1).close()
     assert (tmp_path / "deep" / "state").stat().st_mode & 0o077 == 0
@@ -164,18 +178,66 @@ def process(tmp_path: Path) -> Iterator[Process]:
         made.end(signal.SIGKILL)
 
 
+async def test_modify_and_cancel_in_flight_survive_a_kill(process: Process) -> None:
+    told = process.start("--switch", "latency_low_ms=0", "--switch", "latency_high_ms=0")
+    body = {"variety": "NORMAL", "tradingsymbol": "RELIANCE-EQ", "symboltoken": "2885", "ordertype": "LIMIT",
+            "transactiontype": "BUY", "exchange": "NSE", "producttype": "INTRADAY", "duration": "DAY",
+            "quantity": "5"}  # fmt: skip
+    async with aiohttp.ClientSession(told["base_url"]) as http:
+        head = await logged_in(http, told)
+        asked = {"mode": "OHLC", "exchangeTokens": {"NSE": ["2885"]}}
+        async with http.post(QUOTE, json=asked, headers=head) as reply:
+            last = (await reply.json())["data"]["fetched"][0]["ltp"]
+        low, lower = (f"{round(last * share):.2f}" for share in (0.95, 0.94))
+        ids = []
+        for tag in ("changed", "ended"):
+            async with http.post(PLACE, json={**body, "price": low, "ordertag": tag}, headers=head) as reply:
+                ids.append((await reply.json())["data"]["orderid"])
+
+        async def resting() -> bool:
+            async with http.get("/sandbox/ledger") as reply:
+                return {row["status"] for row in (await reply.json())["orders"]} == {"open"}
+
+        await until(resting)
+        slow = {"latency_high_ms": 600_000, "latency_low_ms": 600_000}
+        async with http.post("/sandbox/switches", json=slow) as reply:
+            assert reply.status == 200
+        change = {**body, "orderid": ids[0], "price": lower, "quantity": "3"}
+        for path, wish in ((MODIFY, change), (CANCEL, {"variety": "NORMAL", "orderid": ids[1]})):
+            async with http.post(path, json=wish, headers=head) as reply:
+                assert (await reply.json())["status"] is True
+    assert process.end(signal.SIGKILL) == -signal.SIGKILL
+    told = process.start()
+    async with aiohttp.ClientSession(told["base_url"]) as http:
+
+        async def arrived() -> bool:
+            async with http.get("/sandbox/ledger") as reply:
+                first, second = (await reply.json())["orders"]
+            changed = (f"{first['price']:.2f}", first["quantity"], first["status"])
+            return (changed, second["status"]) == ((lower, "3", "open"), "cancelled")
+
+        await until(arrived)
+    assert process.end(signal.SIGTERM) == 0
+
+
+async def logged_in(http: aiohttp.ClientSession, told: dict[str, Any]) -> dict[str, str]:
+    """Return the headers of the first account's session."""
+    account = told["accounts"][0]
+    head = {"X-PrivateKey": account["api_key"]}
+    login = {"clientcode": account["client_code"], "password": account["pin"],
+             "totp": pyotp.TOTP(account["totp_secret"]).now()}  # fmt: skip
+    reply = await http.post(LOGIN, json=login, headers=head)
+    head["Authorization"] = (await reply.json())["data"]["jwtToken"]
+    return head
+
+
 async def test_ledger_keeps_lost_replies_over_a_kill(process: Process) -> None:
     tags = [f"tag-{n}" for n in range(9)]
     told = process.start(
         "--fault", "accept_then_reset:0.5:placeOrder", "--fault", "accept_then_garbage:0.5:placeOrder"
     )
-    account = told["accounts"][0]
     async with aiohttp.ClientSession(told["base_url"]) as http:
-        head = {"X-PrivateKey": account["api_key"]}
-        login = {"clientcode": account["client_code"], "password": account["pin"],
-                 "totp": pyotp.TOTP(account["totp_secret"]).now()}  # fmt: skip
-        reply = await http.post(LOGIN, json=login, headers=head)
-        head["Authorization"] = (await reply.json())["data"]["jwtToken"]
+        head = await logged_in(http, told)
         body = {"variety": "NORMAL", "tradingsymbol": "RELIANCE-EQ", "symboltoken": "2885",
                 "transactiontype": "BUY", "exchange": "NSE", "ordertype": "MARKET", "producttype": "INTRADAY",
                 "duration": "DAY", "quantity": "1"}  # fmt: skip
