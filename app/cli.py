@@ -34,6 +34,7 @@ from app.menu import WIDTH, Menu
 from app.orders_command import orders_app
 from app.output import outlive_reader
 from app.protect_command import protect
+from app.statement_command import lots, statement
 from app.switch_command import SWITCHES
 from app.users_command import users_app
 from shared.errors import EXIT_FAILED
@@ -97,6 +98,8 @@ def run(
 
 
 app.command()(protect)
+app.command()(statement)
+app.command()(lots)
 app.add_typer(instruments_app, name="instruments")
 app.add_typer(journal_app, name="journal")
 app.command("replay-day")(replay_day)

@@ -7,6 +7,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import typer
@@ -87,6 +88,14 @@ def open_ledger() -> closing[Ledger]:
     reader = Ledger(chosen.home, chosen.postgres_url)
     _tell(reader)
     return closing(reader)
+
+
+def day_number(text: str) -> int:
+    """Return a day that was written as 2021-04-12 as days since the epoch."""
+    try:
+        return (date.fromisoformat(text) - date(1970, 1, 1)) // timedelta(days=1)
+    except ValueError:
+        raise ConfigurationError(f"{text!r} is no day.", remedy="Write it as 2021-04-12.") from None
 
 
 def tell_switches() -> None:

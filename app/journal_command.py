@@ -7,13 +7,12 @@ import json
 import sys
 import tempfile
 from contextlib import ExitStack, closing
-from datetime import date, timedelta
 from pathlib import Path
 from typing import IO, Annotated
 
 import typer
 
-from app.command import Json, guarded
+from app.command import Json, day_number, guarded
 from shared.clock import DAY_US, IST_OFFSET_US
 from shared.errors import EXIT_FAILED, ConfigurationError
 
@@ -21,7 +20,6 @@ journal_app = typer.Typer(
     help="What was decided, in order, as it was written down.", no_args_is_help=True, rich_markup_mode=None
 )
 
-EPOCH = date(1970, 1, 1)
 FromDay = Annotated[
     str | None,
     typer.Option("--from", metavar="YYYY-MM-DD", help="First day, India. Default: from the start."),
@@ -54,8 +52,8 @@ def journal_export(
     from app.verify import open_stores
     from shared.settings import Settings
 
-    from_us = None if from_day is None else _starts_us(_day(from_day))
-    to_us = None if to_day is None else _starts_us(_day(to_day) + 1) - 1
+    from_us = None if from_day is None else _starts_us(day_number(from_day))
+    to_us = None if to_day is None else _starts_us(day_number(to_day) + 1) - 1
     with ExitStack() as stack:
         settings = Settings.load()
         orders, engine = open_stores(settings.home, settings.postgres_url, stack)
@@ -119,7 +117,7 @@ def replay_day(
     from shared.instruments import Instruments
     from shared.settings import Settings
 
-    number, settings = _day(day), Settings.load()
+    number, settings = day_number(day), Settings.load()
     with (
         without_news(),  # of a day that is over
         closing(open_for_reading(settings.home, settings.postgres_url)) as kept,
@@ -150,14 +148,6 @@ def _opened(path: Path, mode: str) -> IO[bytes]:
     if path.suffix == ".gz":
         return gzip.open(path, mode)  # type: ignore[return-value]
     return path.open(mode)
-
-
-def _day(text: str) -> int:
-    """Return a day as days since the epoch."""
-    try:
-        return (date.fromisoformat(text) - EPOCH) // timedelta(days=1)
-    except ValueError:
-        raise ConfigurationError(f"{text!r} is no day.", remedy="Write it as 2021-04-12.") from None
 
 
 def _starts_us(day: int) -> int:

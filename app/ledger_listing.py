@@ -10,6 +10,7 @@ from app.listing import START, Listing, money, profit
 
 if TYPE_CHECKING:
     from order.ledger import ChargesView, HoldingView, NetView, ProfitView
+    from order.statement_reading import LotView
 
 
 def _net(rows: Sequence[NetView]) -> list[Column[NetView]]:
@@ -89,9 +90,24 @@ def _note(row: ChargesView) -> str:
     return ", ".join(word for word in ("provisional" if row.provisional else "", row.note) if word)
 
 
+def _lots(_: Sequence[LotView]) -> list[Column[LotView]]:
+    return [
+        Column("symbol", lambda row: row.symbol),
+        Column("bought", lambda row: row.bought.strftime("%d %b %Y"), rank=1),
+        Column("sold", lambda row: row.sold.strftime("%d %b %Y")),
+        Column("qty", lambda row: f"{row.quantity}", right=True),
+        Column("cost", lambda row: money(row.cost), right=True, rank=2),
+        Column("proceeds", lambda row: money(row.proceeds), right=True, rank=3),
+        Column("profit", lambda row: profit(row.profit), right=True),
+        Column("charges", lambda row: money(row.charges), right=True, rank=4),
+        Column("class", lambda row: row.tax_class.replace("_", " ")),
+    ]
+
+
 NET = Listing("Net positions", _net, f"No positions yet; {START}")
 PROFITS = Listing("Profit in rupees", _profits, f"No positions yet; {START}")
 HOLDINGS = Listing("Shares for delivery", _holdings, "No shares for delivery are held.")
 CHARGES = Listing(
     "Charges of days that are over, rupees", _charges, "No day is over yet; `trading orders` has estimates."
 )
+LOTS = Listing("Lots sold, rupees", _lots, "Nothing was sold in that year.")

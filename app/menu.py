@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 ORDER = (
     "run", "engine", "subscriber", "sandbox",
     "arm", "disarm", "accounts", "halt", "kill", "flatten", "resume", "protect",
-    "signals", "orders", "fills", "positions", "profit", "holdings", "charges",
+    "signals", "orders", "fills", "positions", "profit", "holdings", "charges", "statement", "lots",
     "users", "strategies", "instruments",
     "verify", "journal", "replay-day", "doctor", "bench", "prove",
 )  # fmt: skip

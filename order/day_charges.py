@@ -134,16 +134,18 @@ def _line(charges: Charges, day: int, number: int, traded: _Traded, scrip: Scrip
     dp = charges.dp_paise(day) if leaves else 0
     taxes = to_rupee(stt), to_rupee(stamp)
     rest = to_paise(levies) + sum(taxes) - traded.estimated
-    shares = dict(zip(traded.books, _allot(rest, list(traded.books.values())), strict=True))
-    for book, paise in zip(traded.given, _allot(dp, list(traded.given.values())), strict=True):
+    shares = dict(zip(traded.books, allot(rest, list(traded.books.values())), strict=True))
+    for book, paise in zip(traded.given, allot(dp, list(traded.given.values())), strict=True):
         shares[book] += paise
     return ScripCharges(number, to_paise(levies), *taxes, dp, traded.estimated, tuple(sorted(shares.items())))
 
 
-def _allot(amount: int, weights: Sequence[int]) -> list[int]:
+def allot(amount: int, weights: Sequence[int]) -> list[int]:
     """Return *amount* split by *weights* into whole parts; what is left over goes to the heaviest."""
     if not weights:
         return []
+    if not any(weights):
+        weights = [1] * len(weights)
     whole, sign = sum(weights), -1 if amount < 0 else 1
     parts = [sign * (abs(amount) * weight // whole) for weight in weights]
     parts[weights.index(max(weights))] += amount - sum(parts)

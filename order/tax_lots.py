@@ -28,12 +28,13 @@ class TaxClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One fill, or several at one price; `day` in days since the epoch, IST."""
+    """One fill, or several at one price; `day` in days since the epoch, IST; `charges_paise` of all of it."""
 
     day: int
     side: Side
     quantity: int
     price_paise: int
+    charges_paise: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Closed:
 
     Attributes:
         bought, sold: Days; a short day trade is bought after it is sold.
+        charges_paise: Its part of what purchase and sale cost, by shares; parts of a trade add up to it.
         profit_paise: Before charges.
     """
 
@@ -51,6 +53,7 @@ class Closed:
     sold: int
     cost_paise: int
     proceeds_paise: int
+    charges_paise: int = 0
 
     @property
     def profit_paise(self) -> int:
@@ -112,11 +115,15 @@ def _match(buys: deque[Trade], sells: deque[Trade], tax_class: TaxClass) -> Clos
     """Match the first of both and leave what remains of them."""
     buy, sell = buys.popleft(), sells.popleft()
     shares = min(buy.quantity, sell.quantity)
+    charges = 0
     for queue, trade in ((buys, buy), (sells, sell)):
+        part = trade.charges_paise * shares // trade.quantity
+        charges += part
         if trade.quantity > shares:
-            queue.appendleft(replace(trade, quantity=trade.quantity - shares))
+            rest = trade.charges_paise - part
+            queue.appendleft(replace(trade, quantity=trade.quantity - shares, charges_paise=rest))
     cost, proceeds = shares * buy.price_paise, shares * sell.price_paise
-    return Closed(tax_class, shares, buy.day, sell.day, cost, proceeds)
+    return Closed(tax_class, shares, buy.day, sell.day, cost, proceeds, charges)
 
 
 def _beyond_a_year(bought: int, sold: int) -> bool:

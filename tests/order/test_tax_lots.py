@@ -57,6 +57,13 @@ def test_short_day_trade_is_a_day_trade() -> None:
     assert [(each.tax_class, each.profit_paise) for each in lots.closed] == [(TaxClass.SPECULATIVE, 100)]
 
 
+def test_charges_go_with_the_shares_and_nothing_of_them_is_lost() -> None:
+    sales = [Trade(2, SELL, 1, 110, 5), Trade(3, SELL, 2, 120, 7)]
+    lots = tax_lots([Trade(1, BUY, 3, 100, 10), *sales, Trade(4, BUY, 1, 9, 4)])
+    assert [each.charges_paise for each in lots.closed] == [3 + 5, 7 + 7]
+    assert lots.open == (Trade(4, BUY, 1, 9, 4),)
+
+
 def test_sale_of_what_was_never_bought_is_told() -> None:
     lots = tax_lots([Trade(1, BUY, 3, 100), Trade(2, SELL, 10, 110)])
     assert lots.uncovered == (Trade(2, SELL, 7, 110),)
