@@ -31,7 +31,7 @@ class Section:
 
 def title(found: Statement) -> str:
     """Return what a statement is headed with."""
-    owner = found.user_id if found.name in ("", found.user_id) else f"{found.user_id} ({found.name})"
+    owner = found.user_id if found.name in ("", found.user_id) else f"{found.name}, {found.user_id}"
     return f"Statement of {owner}, {found.day.strftime('%d %b %Y')}, {found.market}"
 
 

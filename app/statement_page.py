@@ -17,13 +17,13 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #9aa5b0; --line: #343b43;
   --page: #14181c; --band: #1c2126; --red: #ff8a80; --green: #7ddc9c; --yellow: #e8c34a; --cyan: #6fd3e8; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1400px; padding: 24px; background: var(--page); color: var(--ink);
+body { margin: 0 auto; max-width: 1700px; padding: 24px; background: var(--page); color: var(--ink);
   font: 14px/1.45 system-ui, sans-serif; }
 h1 { font-size: 20px; margin: 0 0 4px; } h2 { font-size: 15px; margin: 28px 0 8px; }
 p { color: var(--soft); margin: 4px 0; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); text-align: left;
+table { border-collapse: collapse; font-size: 12.5px; font-variant-numeric: tabular-nums; }
+th, td { padding: 4px 10px 4px 0; border-bottom: 1px solid var(--line); text-align: left;
   white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
 tbody tr:nth-child(even) { background: var(--band); }
@@ -34,6 +34,7 @@ tbody tr:nth-child(even) { background: var(--band); }
 @page { size: A4 landscape; margin: 12mm; }
 @media print { :root { --ink: #000; --soft: #333; --line: #bbb; --page: #fff; --band: #fff; --red: #900;
   --green: #000; --yellow: #000; --cyan: #000; } body { padding: 0; max-width: none; font-size: 9px; }
+  h1 { font-size: 14px; } h2 { font-size: 11px; } table { font-size: 8px; }
   th, td { padding: 2px 6px 2px 0; white-space: normal; } .free { min-width: 8em; }
   .wide { overflow: visible; } h2 { break-after: avoid; margin-top: 14px; } tr { break-inside: avoid; }
   thead { display: table-header-group; } }

@@ -36,5 +36,5 @@ def test_every_kind_of_charge_has_its_words(found: Statement) -> None:
 
 
 def test_statement_is_headed_by_user_day_and_market(found: Statement) -> None:
-    assert title(found).startswith(f"Statement of {found.user_id} (")
+    assert title(found).startswith(f"Statement of {found.name}, {found.user_id}, ")
     assert title(found).endswith(f", 12 Apr 2021, {found.market}")

@@ -61,7 +61,8 @@ def test_what_is_carried_is_what_was_brought_and_the_day() -> None:
 
 def test_position_without_a_price_is_counted_and_not_valued() -> None:
     found = made([fill(1, Side.BUY, 10, 10_000)])
-    assert (found.unpriced, found.unrealised, found.positions[0].unrealised) == (1, 0, None)
+    assert (found.unpriced, found.unrealised) == (1, Decimal("0.00"))
+    assert found.positions[0].unrealised is None
 
 
 def test_slippage_is_what_was_paid_beyond_the_reference_on_either_side() -> None:
