@@ -19,7 +19,7 @@ class Account:
         strategy_day_net: The same by strategy number.
         gross_paise, strategy_gross: Positions and entries at work at cost, in all and by strategy number.
         unrealised_paise: Of what is open, at the prices of the latest look.
-        working: Entries that are not done.
+        working: Entries that wait for their turn or are at the venue, by `id`.
         rejects: Entries that the broker has rejected in a row.
         house: All accounts of this market.
         allocation_paise: What each subscribed strategy may hold, by its id.
@@ -53,7 +53,8 @@ class Account:
 
     def __init__(self, user: User, market_no: int, house: House | None = None) -> None:
         self.market_no = market_no
-        self.gross_paise = self.unrealised_paise = self.working = self.rejects = 0
+        self.gross_paise = self.unrealised_paise = self.rejects = 0
+        self.working: set[int] = set()
         self.strategy_gross: dict[int, int] = {}
         self.open_books: dict[BookKey, Book] = {}
         self.day = 0

@@ -382,6 +382,7 @@ class Bookkeeper(AccountBooks, UserBooks):
             desk.know_book(book)
             self._days.note(desk.name_of(book.key[0]), book.day)
         desk.know_deliveries(loaded.deliveries)
+        desk.know_sends(loaded.placed)
         desk.signal_no, desk.venue_no, desk.fill_no = loaded.signal_no, loaded.venue_no, loaded.fill_no
         revive(desk, loaded, now_us)
         self._cursors, self._unheard = dict(loaded.cursors), loaded.unheard

@@ -228,11 +228,11 @@ class Desk(Losses):
         counts = (order.account, order.book)
         for each in counts:
             each.day_entries -= 1  # it is counted already
-        order.account.working -= 1
+        order.account.working.discard(id(order))
         refused = check_market(market, self.calendar) or self._check(market, order.account, order, MANUAL)
         for each in counts:
             each.day_entries += 1
-        order.account.working += 1
+        order.account.working.add(id(order))
         order.quantity, order.price_paise = before
         return refused
 

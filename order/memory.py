@@ -153,6 +153,12 @@ class Memory:
             instrument = self.instruments.get(self._names[key[2]])
             self.deliveries.fill(key, instrument, side, quantity, ist_day(at_us))
 
+    def know_sends(self, placed: Iterable[tuple[int, int, int]]) -> None:
+        """Take the latest orders at start (user, market number, market time), oldest first: limits go on."""
+        for user_no, market_no, placed_us in placed:
+            if (user := self.users.get(user_no)) is not None:
+                self.account(user, market_no).sends.append(placed_us)
+
     def account(self, user: User, market_no: int) -> Account:
         """Return *user* in one market."""
         if (account := self._accounts.get((user.user_no, market_no))) is None:
@@ -261,15 +267,15 @@ class Memory:
         order.account.note(book)
 
     def _keep(self, order: Order) -> None:
-        orders = self.at_work.setdefault((order.run, order.instrument.symbol), {})
-        if id(order) not in orders:
-            orders[id(order)] = order
-            order.account.working += order.purpose is _ENTRY
+        self.at_work.setdefault((order.run, order.instrument.symbol), {})[id(order)] = order
+        # What waits unchecked for an exit counts once it has passed the gate.
+        if order.purpose is _ENTRY and (order.queued or order.state is not OrderState.NEW):
+            order.account.working.add(id(order))
 
     def unlist(self, order: Order) -> None:
         """Take *order* off those at work: it is done, or about to be sent anew."""
         orders = self.at_work.get((order.run, order.instrument.symbol))
         if orders is not None and orders.pop(id(order), None) is not None:
-            order.account.working -= order.purpose is _ENTRY
+            order.account.working.discard(id(order))
             if not orders:
                 del self.at_work[order.run, order.instrument.symbol]

@@ -46,6 +46,27 @@ def open_deliveries(
     ]
 
 
+MOST_SENDS = 20_000
+
+
+def recent_sends(sql: Connection, span: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """Return the latest orders that were sent: user, market number and market time, oldest first.
+
+    They count in the limits of orders a second and a minute; more than `MOST_SENDS` are not looked for.
+    """
+    found = [
+        (int(user_no), int(market_no), int(placed_us))
+        for user_no, market_no, placed_us in sql.execute(
+            "SELECT user_no, market_no, placed_us FROM orders JOIN inbox USING (signal_no)"
+            " WHERE signal_no BETWEEN ? AND ? AND state != 'REFUSED'"
+            " AND (venue_no IS NOT NULL OR state NOT IN ('NEW','EXPIRED'))"
+            " ORDER BY signal_no DESC LIMIT ?",
+            (*span, MOST_SENDS),
+        )
+    ]
+    return sorted(found, key=lambda each: each[2])
+
+
 def read_users(database: Database, group: str | None = None) -> list[User]:
     """Return all users, or those of one group, with their active subscriptions, by number.
 

@@ -193,7 +193,7 @@ def positions(entry: Entry) -> str | None:
 @entry_rule
 def open_orders(entry: Entry) -> str | None:
     """The number of entries that rest or wait is bounded."""
-    done, limit = entry.account.working, entry.account.user.limits.max_open_orders
+    done, limit = len(entry.account.working), entry.account.user.limits.max_open_orders
     return f"{done} entries are open, at most {limit}" if done >= limit else None
 
 

@@ -9,7 +9,7 @@ from order.day_end import FillRow, Line
 from order.journal import Entry, Journal
 from order.orders import CORRECTION_LEG, Changes
 from order.record import BASE, COMMIT
-from order.rows import open_deliveries, read_users
+from order.rows import open_deliveries, read_users, recent_sends
 from order.store import Loaded, StoredOrder
 from order.users import User, user_rows
 from order.writer import ONLY_WRITER, Writer
@@ -113,6 +113,7 @@ class SqlOrderStore:
             ]
             loaded.environment = self.database.meta("environment") or ""
             loaded.unjournaled = self._unjournaled()
+            loaded.placed = recent_sends(sql, span)
             loaded.deliveries = open_deliveries(sql, span)
             loaded.closes = [
                 (int(market_no), int(day), int(signal_no))

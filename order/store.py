@@ -26,6 +26,7 @@ class Loaded:
         unheard: No group, of this writer or another, has ever had a cursor.
         ended: User number and tag of orders at a broker that are filled.
         late: Orders at a broker that lately ended unfilled: the broker may show more of them yet.
+        placed: User, market number and market time of the latest orders, whatever their venue, oldest first.
         sends: User number and wall time of the order calls of the last hour, and whether an entry.
         seen_ids: User number, day and id of the orders that a broker has shown lately.
         attempts: Highest attempt above 0, by signal, user, leg and slice.
@@ -56,6 +57,7 @@ class Loaded:
     unjournaled: dict[str, list[tuple[object, ...]]] = field(default_factory=dict)
     amendments: list[tuple[int | str | None, ...]] = field(default_factory=list)
     amend_no: int = 0
+    placed: list[tuple[int, int, int]] = field(default_factory=list)
     guards: list[tuple[int | str | None, ...]] = field(default_factory=list)
     closes: list[tuple[int, int, int]] = field(default_factory=list)
     deliveries: list[tuple[BookKey, Side, int, int]] = field(default_factory=list)

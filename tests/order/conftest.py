@@ -17,6 +17,7 @@ from order.audit import Audit, OutboxRow, audit
 from order.bookkeeper import Bookkeeper, Direct, Unreadable
 from order.desk import Received
 from order.orders import Order, disposition
+from order.policy import Policy
 from order.requests import parse_direct
 from order.schema import FILE_NAME
 from order.stores import SqliteOrderStore
@@ -79,6 +80,7 @@ class Room:
         self.seq = 0
         self.outbox: list[OutboxRow] = []
         self.armed: dict[int, bool] = {}
+        self.policy = Policy()
         self._instruments = Instruments.load()
         self._calendar = Calendar.load()
         self._venues = {"paper": store_venue("paper", profile)} if venues is None else venues
@@ -98,6 +100,7 @@ class Room:
             port=self.board,
             clock=self.clock,
             armed=self.armed,
+            policy=self.policy,
             latch=(self.home / LATCH_FILE).exists,
         )
         return self.books

@@ -328,7 +328,7 @@ def test_sums_of_an_account_follow_its_books() -> None:
 @pytest.mark.parametrize(("done", "refused"), [(9, None), (10, "open_orders")])
 def test_open_entries_are_bounded(done: int, refused: str | None) -> None:
     wish = entry()
-    wish.account.working = done
+    wish.account.working = set(range(done))
     assert rule_of(wish) == refused
 
 
