@@ -223,6 +223,9 @@ def sandbox(
         list[str] | None,
         typer.Option("--holding", metavar="SYMBOL:SHARES", help="Held in each account; repeatable."),
     ] = None,
+    days: Annotated[
+        bool | None, typer.Option("--days/--one-day", help="Books by market day. Default: up to speed 1.")
+    ] = None,
     flood: Annotated[
         int, typer.Option("--flood", min=0, help="Feed frames per second, for load tests.")
     ] = 0,
@@ -237,7 +240,7 @@ def sandbox(
     run_sandbox(
         SandboxOptions(
             port, accounts, seed, speed, start_day, wall, state, cash, fault or [], faulty, switch or [],
-            flood, replay or [], paths or [], holding or [], stop_with_parent, as_json,
+            flood, replay or [], paths or [], holding or [], days, stop_with_parent, as_json,
         )
     )  # fmt: skip
 

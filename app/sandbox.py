@@ -42,6 +42,7 @@ class SandboxOptions:
     replay: list[Path] = field(default_factory=list)
     more_paths: list[Path] = field(default_factory=list)
     holdings: list[str] = field(default_factory=list)
+    days: bool | None = None
     stop_with_parent: bool = False
     as_json: bool = False
 
@@ -93,6 +94,7 @@ def _options(given: SandboxOptions) -> Options:
         wall=given.wall,
         state=given.state,
         cash=given.cash * 100,
+        days=given.days,
         flood=given.flood,
         replay=[*given.replay, *given.more_paths],
         holdings=_holdings(given.holdings),

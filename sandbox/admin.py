@@ -56,12 +56,13 @@ class Admin:
                 "session_open_us": open_us(now.day),
                 "speed": hub.time.speed,
                 "in_session": now.open,
+                "day_books": hub.exchange.days.apart,
                 "label": hub.label,
             }
         )
 
     async def ledger(self, request: web.Request) -> web.Response:
-        """Return all that was ever accepted, by order and by tag, with positions and counts."""
+        """Return all that was ever accepted, by order and by tag, with net shares of all days and counts."""
         hub = self.hub
         client, tag = request.query.get("client_code"), request.query.get("tag")
         rows = [
@@ -76,14 +77,14 @@ class Admin:
         positions = [
             {
                 "client_code": account.client,
-                "tradingsymbol": position.instrument.trading_symbol,
-                "symboltoken": position.instrument.token,
-                "producttype": position.product,
-                "netqty": position.net,
+                "tradingsymbol": (instrument := hub.instruments.get(symbol)).trading_symbol,
+                "symboltoken": instrument.token,
+                "producttype": product,
+                "netqty": net,
             }
             for account in hub.exchange.accounts.values()
-            for position in account.positions.values()
-            if client in (None, account.client) and (position.bought or position.sold)
+            for (symbol, product), net in account.nets.items()
+            if client in (None, account.client)
         ]
         counts = {
             "requests": sum(hub.requests.values()),

@@ -91,8 +91,9 @@ class Calls:
     def all_holdings(self, client: str, _: Body) -> Answer:
         """Return holdings with their totals."""
         rows = self.hub.exchange.holdings(client, self.hub.now())
-        value = sum(row["quantity"] * row["ltp"] for row in rows)
-        invested = sum(row["quantity"] * row["averageprice"] for row in rows)
+        shares = [row["realisedquantity"] + row["t1quantity"] for row in rows]
+        value = sum(held * row["ltp"] for held, row in zip(shares, rows, strict=True))
+        invested = sum(held * row["averageprice"] for held, row in zip(shares, rows, strict=True))
         gain = round((value - invested) / invested * 100, 2) if invested else 0
         totals = {
             "totalholdingvalue": value,
@@ -115,7 +116,8 @@ class Calls:
         old, new = str(body.get("oldproducttype")), str(body.get("newproducttype"))
         if not {old, new} <= PRODUCTS or not quantity:
             return BAD
-        moved = self.hub.exchange.accounts[client].convert(instrument, old, new, quantity)
+        exchange = self.hub.exchange
+        moved = exchange.accounts[client].convert(instrument, old, new, quantity, exchange.days.day)
         if moved is None:
             return Refusal("AB1017", "Position conversion failed")
         self.hub.state.moved(moved)

@@ -15,10 +15,11 @@ from functools import partial
 from typing import Any
 
 from sandbox.accounts import Account, Moved
+from sandbox.days import Days
 from sandbox.intake import ORDER_TYPES, Intake, Refusal, Wanted, check_terms, rupees, whole
 from sandbox.market_clock import OPEN_S, Instant, open_us
 from sandbox.matching import Matching
-from sandbox.orders import WAITING, Amendment, Order, stamp
+from sandbox.orders import WAITING, Amendment, Order, yymmdd
 from sandbox.prices import Prices
 from sandbox.risk import Risk
 from sandbox.switches import Switches
@@ -47,6 +48,7 @@ class Exchange:
         accounts: Who may trade.
         switches: Looked at with each step.
         seed: Of latencies, queues and ids.
+        days: Whether each market day has books of its own.
         on_update: Called with each order that changed, in order.
         on_pending: Called with each order whose amendments changed, of which nobody is told.
     """
@@ -59,6 +61,7 @@ class Exchange:
         switches: Switches,
         *,
         seed: int = 7,
+        days: bool = True,
         on_update: Callable[[Order], None] = lambda order: None,
         on_pending: Callable[[Order], None] = lambda order: None,
     ) -> None:
@@ -66,6 +69,7 @@ class Exchange:
         self.instruments = instruments
         self.accounts = {account.client: account for account in accounts}
         self.orders: dict[str, dict[str, Order]] = {client: {} for client in self.accounts}
+        self.days = Days(self.accounts, apart=days)
         self.intake = Intake(instruments, switches)
         self.switches = switches
         self.on_update, self.on_pending = on_update, on_pending
@@ -172,16 +176,17 @@ class Exchange:
     # -- books -----------------------------------------------------------------------------------
 
     def order_book(self, client: str) -> list[dict[str, Any]]:
-        """Return the client's order objects, oldest first."""
-        return [order.row() for order in self.orders[client].values()]
+        """Return the client's order objects of the day, oldest first."""
+        return [order.row() for order in self.days.shown(self.orders[client].values())]
 
     def trade_book(self, client: str) -> list[dict[str, Any]]:
-        """Return the client's trade objects."""
-        return [row for order in self.orders[client].values() for row in order.trade_rows()]
+        """Return the client's trade objects of the day."""
+        orders, since_us = self.days.shown(self.orders[client].values()), self.days.begin_us
+        return [row for order in orders for row in order.trade_rows(since_us)]
 
     def details(self, client: str, uniqueid: str) -> dict[str, Any] | None:
-        """Return one order object by its unique id."""
-        for order in self.orders[client].values():
+        """Return one order object of the day by its unique id."""
+        for order in self.days.shown(self.orders[client].values()):
             if order.uniqueid == uniqueid:
                 return order.row()
         return None
@@ -192,7 +197,8 @@ class Exchange:
 
     def holdings(self, client: str, now: Instant) -> list[dict[str, Any]]:
         """Return the client's holding objects."""
-        return self.accounts[client].holding_rows(*self._marks(client, now))
+        total = self.switches.holding_quantity == "total"
+        return self.accounts[client].holding_rows(*self._marks(client, now), total=total)
 
     def rms(self, client: str, now: Instant) -> dict[str, Any]:
         """Return the client's funds."""
@@ -228,11 +234,7 @@ class Exchange:
         for order in known:
             self.orders[order.client][order.orderid] = order
             self._matching.know(order)
-            for trade in order.trades:
-                self.accounts[order.client].book(order, trade)
-        for moved in moves:
-            if moved.client in self.accounts and moved.symbol in self.instruments:
-                self.accounts[moved.client].move(self.instruments.get(moved.symbol), moved)
+        self.days.replay(known, moves, self.instruments)
         for order in known:
             if order.status in ("open", "trigger pending", "modified"):
                 self._reserve(order)
@@ -246,7 +248,7 @@ class Exchange:
         self.order_no += 1
         when = now.us
         after_hours = not now.open
-        orderid = f"{_yymmdd(when)}{self.order_no:09d}"
+        orderid = f"{yymmdd(when)}{self.order_no:09d}"
         if after_hours or wanted.variety == "AMO":
             orderid = f"{self._random.getrandbits(48):012x}AO"
         order = self.orders[client][orderid] = Order(
@@ -385,12 +387,13 @@ class Exchange:
     def _marks(self, client: str, now: Instant) -> tuple[dict[str, int], dict[str, int]]:
         account = self.accounts[client]
         named = {each.instrument.symbol: each.instrument for each in account.positions.values()}
-        named |= {symbol: held[0] for symbol, held in account.holdings.items()}
+        named |= {symbol: held.instrument for symbol, held in account.holdings.items()}
         prices = {symbol: self.prices.last(each, now) for symbol, each in named.items()}
         return prices, {symbol: self.prices.previous_close(each, now) for symbol, each in named.items()}
 
     def _sessions(self, now: Instant, wall_us: int) -> None:
         """End what was good for a day when its session is over; send on what waited for the next one."""
+        self.days.reach(now.day)
         session = now.day if now.open else None
         if session == self._session:
             return
@@ -438,9 +441,3 @@ class Exchange:
 
 def _placed(order: Order) -> Placed:
     return Placed(order.instrument.trading_symbol, order.orderid, order.uniqueid)
-
-
-def _yymmdd(us: int) -> str:
-    day, month, year = stamp(us)[:11].split("-")
-    months = "JanFebMarAprMayJunJulAugSepOctNovDec"
-    return f"{year[2:]}{months.index(month) // 3 + 1:02d}{day}"

@@ -172,8 +172,8 @@ class Order:
             "exchangeorderid": self.exchange_id,
         }
 
-    def trade_rows(self) -> list[dict[str, Any]]:
-        """Return the trade objects."""
+    def trade_rows(self, since_us: int = 0) -> list[dict[str, Any]]:
+        """Return the trade objects from *since_us* on, market time."""
         instrument = self.instrument
         return [
             {
@@ -197,6 +197,7 @@ class Order:
                 "filltime": stamp(trade.at_us)[12:],
             }
             for trade in self.trades
+            if trade.at_us >= since_us
         ]
 
     def feed_message(self, *, whole: bool = False) -> dict[str, Any]:
@@ -214,3 +215,8 @@ class Order:
 def stamp(us: int) -> str:
     """Return an instant as the service writes it: `DD-Mon-YYYY HH:MM:SS`, IST."""
     return (datetime.fromtimestamp(us / 1e6, UTC) + IST).strftime("%d-%b-%Y %H:%M:%S")
+
+
+def yymmdd(us: int) -> str:
+    """Return the day of an instant as order ids begin with it, IST."""
+    return (datetime.fromtimestamp(us / 1e6, UTC) + IST).strftime("%y%m%d")

@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from sandbox.accounts import Account
+from sandbox.accounts import Account, Holding
 from sandbox.admin import Admin
 from sandbox.auth import Auth, Credentials, make_credentials
 from sandbox.exchange import Exchange
@@ -56,6 +56,9 @@ class Options:
         cash: Of each account, paise.
         replay: Recorded ticks or bars, files or folders, that take the place of the made-up market.
         holdings: Shares in each account by symbol, at yesterday's close.
+        days: Whether each market day has order and trade books of its own, and DELIVERY shares are holdings
+            the day after. None: where the market goes no faster than the wall, whose days clients count; in a
+            faster one all days are one.
         flood: Frames per second and feed connection, for load tests; 0: the market's own pace.
     """
 
@@ -67,6 +70,7 @@ class Options:
     wall: bool = False
     state: Path | None = None
     cash: int = 100_000_000
+    days: bool | None = None
     flood: int = 0
     replay: list[Path] = field(default_factory=list)
     holdings: dict[str, int] = field(default_factory=dict)
@@ -126,7 +130,8 @@ def _make(options: Options, state: State, clock: Clock) -> tuple[Hub, list[Crede
     prices = Prices(tape)
     switches = options.switches
     accounts = [Account(each.client_code, state.cash) for each in credentials]
-    exchange = Exchange(prices, instruments, accounts, switches, seed=options.seed)
+    days = options.days if options.days is not None else options.wall or options.speed <= 1
+    exchange = Exchange(prices, instruments, accounts, switches, seed=options.seed, days=days)
     day = options.start_day if options.start_day is not None else ist_day(clock.now_us())
     time = MarketClock(day, speed=options.speed, wall=options.wall)
     if isinstance(tape, RecordedTape):
@@ -141,7 +146,7 @@ def _make(options: Options, state: State, clock: Clock) -> tuple[Hub, list[Crede
         instrument = instruments.get(symbol)
         average = prices.previous_close(instrument, time.now(clock.boot_s(), clock.now_us()))
         for account in accounts:
-            account.holdings[symbol] = instrument, quantity, average
+            account.holdings[symbol] = Holding(instrument, quantity, average)
     hub = Hub(
         market=state.market,
         label=f"{state.market}, {what}, speed {time.speed:g}×",

@@ -34,6 +34,8 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True):
         latency_low_ms, latency_high_ms: Between acceptance and the exchange's word.
         rejected_orderstatus: Whether `orderstatus` of a rejected order says so, or is empty.
         empty_books: What an empty book, position list or holding list gets: null, or "not found" by its code.
+        holding_quantity: Whether `quantity` of a holding has the shares that have arrived, or those on their
+            way (`t1quantity`), too.
         order_feed_ids: Whether the order feed carries the ids of broker and exchange, too.
         gateway_codes: Error codes, separated by commas, that are told in the gateway's envelope (`success`,
             `errorCode`); all others in the ordinary one.
@@ -71,6 +73,7 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True):
     latency_high_ms: Milliseconds = 60
     rejected_orderstatus: Literal["same", "empty"] = "same"
     empty_books: Literal["null", "code"] = "null"
+    holding_quantity: Literal["arrived", "total"] = "arrived"
     order_feed_ids: bool = False
     gateway_codes: str = "AG7002,AG8001,AG8002,AG8003"
     auth_status: Literal[200, 401, 403] = 200

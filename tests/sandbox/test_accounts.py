@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.accounts import margin
+from sandbox.accounts import Holding, margin
 from tests.sandbox.floor import RELIANCE, Floor, Tick
 
 MakeFloor = Callable[..., Floor]
@@ -116,7 +116,7 @@ def test_closed_position_stays_in_the_list_with_nothing(floor: MakeFloor) -> Non
 def test_holdings_may_be_sold_once_without_margin_and_their_value_is_good_at_once(floor: MakeFloor) -> None:
     market = floor()
     account = market.exchange.accounts["A"]
-    account.holdings["RELIANCE"] = RELIANCE, 10, 190_000
+    account.holdings["RELIANCE"] = Holding(RELIANCE, 10, 190_000)
     waiting = market.place("A", "SELL", 6, 2005.0, producttype="DELIVERY")
     assert waiting.status == "open"
     assert market.place("A", "SELL", 5, 2005.0, producttype="DELIVERY").status == "rejected"
@@ -131,7 +131,7 @@ def test_holdings_may_be_sold_once_without_margin_and_their_value_is_good_at_onc
 
 def test_holding_rows_are_numbers(floor: MakeFloor) -> None:
     market = floor()
-    market.exchange.accounts["A"].holdings["RELIANCE"] = RELIANCE, 10, 190_000
+    market.exchange.accounts["A"].holdings["RELIANCE"] = Holding(RELIANCE, 10, 190_000)
     (row,) = market.exchange.holdings("A", market.now)
     assert (row["quantity"], row["averageprice"], row["ltp"]) == (10, 1900.0, 2000.0)
     assert (row["profitandloss"], row["pnlpercentage"]) == (1000, 5.26)

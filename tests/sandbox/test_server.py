@@ -46,6 +46,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
         each.communicate()
 
 
+@pytest.mark.parametrize(("flags", "apart"), [((), True), (("--one-day",), False), (("--speed", "9"), False)])
+def test_days_of_the_command_line(start: Start, flags: tuple[str, ...], apart: bool) -> None:
+    process = start("--port", "0", "--json", *flags)
+    assert process.stdout is not None
+    told = msgspec.json.decode(process.stdout.readline())
+    with urlopen(f"{told['base_url']}/sandbox/info") as reply:
+        assert msgspec.json.decode(reply.read())["day_books"] is apart
+
+
 def test_json_is_one_line_with_addresses_and_accounts_and_sigterm_ends_it(start: Start) -> None:
     process = start("--port", "0", "--json", "--accounts", "5")
     assert process.stdout is not None
