@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from app.connections import BROKER
+from app.credentials import pin_problem, totp_problem
 from app.doctor import Finding
 from app.plan import CREDENTIALS, ENDPOINTS, account_of, is_local, missing_credentials
-from broker.base import BrokerAccount, BrokerConnection
+from broker.account import BrokerAccount, BrokerConnection
 from broker.registry import connection
 from shared.clock import SystemClock
 from shared.errors import ConfigurationError, TradingError, VenueUnavailable
 from shared.instruments import Instruments
-from shared.secret import Secret
 from shared.settings import Settings
 
 T = TypeVar("T")
-PIN_DIGITS = 4
-TOTP_BITS = 112
-"""Fewer is no secret of an authenticator, and the library that makes the codes refuses it."""
 
 
 def look(settings: Settings) -> Iterator[Finding]:
@@ -48,7 +43,7 @@ def look(settings: Settings) -> Iterator[Finding]:
     if account is None or wrong:
         return
     where = account.base_url if is_local(account) else "Angel One"
-    yield _login(account, settings, where)
+    yield login(account, settings, where)
     if not is_local(account):
         yield address(account, settings)
 
@@ -56,27 +51,18 @@ def look(settings: Settings) -> Iterator[Finding]:
 def _forms(settings: Settings) -> Iterator[Finding]:
     """Yield what cannot be right whatever the broker says; the values themselves never show."""
     pin, totp = settings.angel_one_password, settings.angel_one_totp_secret
-    if pin is not None and not (pin.reveal().isdigit() and len(pin.reveal()) == PIN_DIGITS):
+    if pin is not None and (why := pin_problem(pin.reveal())):
         remedy = "Angel One logs in with the four digits of the PIN, not with the old password."
-        yield Finding("ANGEL_ONE_PASSWORD", False, f"is not {PIN_DIGITS} digits", remedy)
-    if totp is not None and (why := _no_totp_secret(totp)):
+        yield Finding("ANGEL_ONE_PASSWORD", False, why, remedy)
+    if totp is not None and (why := totp_problem(totp.reveal())):
         yield Finding("ANGEL_ONE_TOTP_SECRET", False, why, f"It is {CREDENTIALS['ANGEL_ONE_TOTP_SECRET']}.")
 
 
-def _no_totp_secret(secret: Secret) -> str:
-    text = secret.reveal().replace(" ", "").upper()
-    if text.isdigit():
-        return "is a one-time code, not the secret that makes them"
-    try:
-        raw = base64.b32decode(text + "=" * (-len(text) % 8))
-    except binascii.Error:
-        return "is not base32 (letters A-Z and digits 2-7)"
-    return "" if len(raw) * 8 >= TOTP_BITS else f"is shorter than {TOTP_BITS} bits: a part of it is missing"
+def login(account: BrokerAccount, settings: Settings, where: str, code: str = "") -> Finding:
+    """Look whether the broker takes the credentials, with a typed one-time *code* where there is one."""
 
-
-def _login(account: BrokerAccount, settings: Settings, where: str) -> Finding:
     async def attempt(made: BrokerConnection) -> None:
-        await made.open()
+        await made.open(code)
 
     try:
         _with_connection(account, settings, attempt)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from broker.base import BrokerAccount
+from broker.account import BrokerAccount
 from shared.errors import ConfigurationError
 from shared.secret import Secret
 

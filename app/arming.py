@@ -10,9 +10,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from app.one_time_code import ask
 from order.control import ControlClient
 from order.lane import AccountState
 from order.place import Place
+from order.user_door import LOGIN_TIMEOUT_S
 from shared.errors import ConfigurationError, TradingError
 from shared.settings import Settings
 
@@ -36,11 +38,16 @@ def arm(users: Sequence[str], *, yes: bool, group: str | None = None, as_json: b
 
     Raises:
         NotArmed: The books of an account do not agree with the broker's, or cannot be read.
-        ConfigurationError: Nothing runs, nothing is connected, or nobody said yes.
+        ConfigurationError: Nothing runs, nothing is connected, nobody said yes or typed a code.
+        LoginRefused: The broker does not take a code.
     """
     place = Place.of(Settings.load(), group)
+    before = _ask(place, "accounts", ())
+    for state in before:
+        if state.needs_code and (not users or state.user_id in users):
+            _log_in(place, state)
     if not yes:
-        _show(_ask(place, "accounts", ()), as_json)
+        _show(before, as_json)
         _confirm()
     states = _ask(place, "arm", users)
     _show(states, as_json)
@@ -88,6 +95,11 @@ def _ask(place: Place, do: str, users: Sequence[str]) -> list[AccountState]:
             remedy="Start it with PAPER_TRADING=false to trade on a sandbox.",
         )
     return states
+
+
+def _log_in(place: Place, state: AccountState) -> None:
+    given = {"user_id": state.user_id, "code": ask(state.user_id, state.account)}
+    asyncio.run(ControlClient(place.control).ask("log_in", given, LOGIN_TIMEOUT_S))
 
 
 def _confirm() -> None:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
+from app.accounts import Listening
 from app.embedded import EmbeddedSandbox, Options, ask_market
-from app.plan import Data, Plan, Venue, is_loopback
-from broker.base import BrokerAccount, BrokerConnection, RemoteVenue
+from app.plan import OWNER, Data, Plan, Venue, is_loopback, stored_accounts
+from broker.account import BrokerAccount, BrokerConnection
+from broker.base import RemoteVenue
 from broker.registry import connection
+from order.lanes import Dial
 from order.reading import Reader
 from order.schema import FILE_NAME
-from order.users import demo_users
+from order.users import User, demo_users
 from shared.clock import SystemClock
-from shared.errors import StoreError
+from shared.errors import LoginRefused, StoreError, VenueUnavailable
 from shared.feed import LiveMarket
 from shared.instruments import Instruments
 from shared.settings import Settings
 
 BROKER = "angel_one"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +38,32 @@ class Connections:
         remotes: The account of each user that has one; empty on paper.
         market_now_us: Market time at the start; 0 for the wall's.
         run: The market that accounts and prices are of; empty where there are none.
+        dial: Opens the account of a user who comes later; None on paper.
+        notes: Which accounts have no session yet, and why.
     """
 
     market: LiveMarket | None = None
     remotes: dict[str, RemoteVenue] = field(default_factory=dict)
     market_now_us: int = 0
     run: str = ""
+    dial: Dial | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @contextlib.asynccontextmanager
 async def open_connections(
-    plan: Plan, settings: Settings, speed: float, *, data: bool = True, orders: bool = True
+    plan: Plan,
+    settings: Settings,
+    speed: float,
+    *,
+    data: bool = True,
+    orders: bool = True,
+    group: str | None = None,
+    codes: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Connections]:
     """Log in wherever the plan says; close all of it at the end.
+
+    An account that cannot log in holds up nobody else: it is told, and stays OFF.
 
     Args:
         plan: What the run is.
@@ -51,9 +71,11 @@ async def open_connections(
         speed: Market seconds per wall second of a sandbox of our own.
         data: The market is wanted.
         orders: The accounts are wanted, where the plan trades.
+        group: Of its users only; None: of all.
+        codes: One-time codes that were typed, by user.
 
     Raises:
-        LoginRefused: The broker says no.
+        LoginRefused: The broker says no to the account that the market is read with.
         VenueUnavailable: It cannot be reached, or the sandbox does not start.
     """
     orders = orders and plan.orders is not Venue.PAPER
@@ -61,60 +83,128 @@ async def open_connections(
         yield Connections()
         return
     async with contextlib.AsyncExitStack() as stack:
+        lines = _Lines(stack, settings, codes or {})
         if plan.account is None:
-            users, quantity = user_ids(settings), settings.angel_one_modify_quantity
-            sandbox = EmbeddedSandbox(Options(settings.home, settings.sim_seed, speed, users, quantity))
-            stack.push_async_callback(sandbox.close)
-            await sandbox.start()
-            accounts = sandbox.accounts
+            accounts = await lines.embed(speed)
         elif plan.listening is not None:
-            accounts = plan.listening.of(user_ids(settings), settings.angel_one_modify_quantity)
+            accounts = lines.listen(plan.listening)
         else:
-            accounts = [plan.account]
+            accounts = users_accounts(plan, settings, group) if orders else []
+        first = plan.account if plan.account is not None and plan.listening is None else accounts[0]
         run, label, now_us = "live", "Angel One", 0
-        if is_loopback(accounts[0].base_url):
-            found = await ask_market(accounts[0].base_url)
+        if is_loopback(first.base_url):
+            found = await ask_market(first.base_url)
             run, label, now_us = found.market, found.label or found.market, found.market_time_us
-        opened = [
-            await _open(stack, settings, account) for account in (accounts if orders else accounts[:1])
-        ]
-        market = opened[0].market(run, label) if data else None
-        if market is not None:
+        if data:
+            made = await lines.open(first)
+            market = made.market(run, label)
             stack.push_async_callback(market.close)
-        remotes: dict[str, RemoteVenue] = {}
-        if orders:
-            for account, each in zip(accounts, opened, strict=True):
-                remotes[account.user_id] = each.venue()
-                stack.push_async_callback(remotes[account.user_id].close)
-        yield Connections(market, remotes, now_us, run)
+        else:
+            market = None
+        remotes = {each.user_id: await lines.venue(each) for each in accounts} if orders else {}
+        yield Connections(market, remotes, now_us, run, lines.dial if orders else None, lines.notes)
+
+
+class _Lines:
+    """Connections that are opened one by one, each account's once, and closed with *stack*."""
+
+    def __init__(
+        self, stack: contextlib.AsyncExitStack, settings: Settings, codes: Mapping[str, str]
+    ) -> None:
+        self.notes: list[str] = []
+        self._stack = stack
+        self._settings = settings
+        self._codes = codes
+        self._listening: Listening | None = None
+        self._opened: dict[BrokerAccount, BrokerConnection] = {}
+
+    async def embed(self, speed: float) -> list[BrokerAccount]:
+        """Start a sandbox of our own; return the accounts of the users."""
+        settings = self._settings
+        quantity = settings.angel_one_modify_quantity
+        sandbox = EmbeddedSandbox(
+            Options(settings.home, settings.sim_seed, speed, user_ids(settings), quantity)
+        )
+        self._stack.push_async_callback(sandbox.close)
+        await sandbox.start()
+        self._listening = sandbox.listening
+        return sandbox.accounts
+
+    def listen(self, listening: Listening) -> list[BrokerAccount]:
+        """Use a sandbox that somebody else runs; return the accounts of the users."""
+        self._listening = listening
+        return listening.of(user_ids(self._settings), self._settings.angel_one_modify_quantity)
+
+    async def open(self, account: BrokerAccount) -> BrokerConnection:
+        """Return the account's connection with a session.
+
+        Raises:
+            LoginRefused, VenueUnavailable: There is none to be had; the connection stays, without one.
+        """
+        made = self._opened.get(account)
+        if made is None:
+            made = self._opened[account] = connection(
+                BROKER,
+                account,
+                home=self._settings.home,
+                clock=SystemClock(),
+                instruments=Instruments.load(),
+                key=self._settings.secrets_key,
+            )
+            self._stack.push_async_callback(made.close)
+            await made.open(self._codes.get(account.user_id, ""))
+        return made
+
+    async def venue(self, account: BrokerAccount) -> RemoteVenue:
+        """Return the account's orders, whether it has a session or not."""
+        try:
+            await self.open(account)
+        except (LoginRefused, VenueUnavailable) as error:
+            self.notes.append(f"{account.user_id}: {error}")
+            log.warning("an account has no session", user=account.user_id, why=error.what)
+        venue = self._opened[account].venue()
+        self._stack.push_async_callback(venue.close)
+        return venue
+
+    async def dial(self, user_id: str) -> RemoteVenue | None:
+        """Open the account of a user who came after the start; see `order.lanes.Dial`."""
+        if self._listening is None:
+            accounts: Sequence[BrokerAccount] = stored_accounts(self._settings, user_id)
+        else:
+            quantity = self._settings.angel_one_modify_quantity
+            accounts = self._listening.of(user_ids(self._settings), quantity)
+        for account in accounts:
+            if account.user_id == user_id:
+                return await self.venue(account)
+        return None
+
+
+def users_accounts(plan: Plan, settings: Settings, group: str | None) -> list[BrokerAccount]:
+    """Return which accounts of *plan* are connected: of users who trade there, and the environment's."""
+    users = {user.user_id: user for user in _stored_users(settings)}
+    found = []
+    for account in plan.users:
+        user = users.get(account.user_id)
+        if user is None and account.user_id != OWNER:
+            continue
+        if user is None or (user.broker == BROKER and group in (None, user.group)):
+            found.append(account)
+    return found
 
 
 def user_ids(settings: Settings) -> Sequence[str]:
     """Return who gets an account of a sandbox of our own: all stored users, or the demo's before any."""
-    if settings.postgres_url is not None or (settings.home / FILE_NAME).exists():
-        try:
-            with contextlib.closing(Reader(settings.home, settings.postgres_url)) as reader:
-                stored = [user.user_id for user in reader.users()]
-        except StoreError:
-            if settings.postgres_url is None:
-                raise
-            stored = []  # a new database has no tables; what else is wrong with it shows when it is opened
-        if stored:
-            return stored
-    return [str(demo["user_id"]) for demo in demo_users([])]
+    stored = [user.user_id for user in _stored_users(settings)]
+    return stored or [str(demo["user_id"]) for demo in demo_users([])]
 
 
-async def _open(
-    stack: contextlib.AsyncExitStack, settings: Settings, account: BrokerAccount
-) -> BrokerConnection:
-    made = connection(
-        BROKER,
-        account,
-        home=settings.home,
-        clock=SystemClock(),
-        instruments=Instruments.load(),
-        key=settings.secrets_key,
-    )
-    stack.push_async_callback(made.close)
-    await made.open()
-    return made
+def _stored_users(settings: Settings) -> list[User]:
+    if settings.postgres_url is None and not (settings.home / FILE_NAME).exists():
+        return []
+    try:
+        with contextlib.closing(Reader(settings.home, settings.postgres_url)) as reader:
+            return list(reader.users())
+    except StoreError:
+        if settings.postgres_url is None:
+            raise
+        return []  # a new database has no tables; what else is wrong with it shows when it is opened

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from app.accounts import Listening
-from broker.base import BrokerAccount
+from broker.account import BrokerAccount
 from shared.errors import ConfigurationError, VenueUnavailable
 
 START_TIMEOUT_S = 20.0
@@ -32,6 +32,8 @@ FIRST_DAY = "2000-01-03"
 """A Monday long before any data of ours: nobody can take a made-up session for a real one."""
 
 CASH_INR = 1_000_000
+SPARE_ACCOUNTS = 20
+"""For users who come while it runs."""
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +81,7 @@ class EmbeddedSandbox:
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.accounts: list[BrokerAccount] = []
+        self.listening: Listening | None = None
 
     async def start(self) -> None:
         """Start the sandbox and learn its accounts.
@@ -86,7 +89,7 @@ class EmbeddedSandbox:
         Raises:
             VenueUnavailable: It does not come up; its log says why.
         """
-        listening = await self._launch(port=0)
+        self.listening = listening = await self._launch(port=0)
         self.accounts = listening.of(self._options.users, self._options.modify_quantity)
         port = int(listening.base_url.rpartition(":")[2])
         self._keeper = asyncio.create_task(self._keep(port), name="sandbox")
@@ -117,7 +120,7 @@ class EmbeddedSandbox:
             *("-c", "from app.cli import main; main()", "sandbox", "--json", "--stop-with-parent"),
             *("--port", str(port), "--state", str(home / STATE_FILE), "--seed", str(options.seed)),
             *("--speed", f"{options.speed:g}", "--start-day", FIRST_DAY, "--cash", str(CASH_INR)),
-            *("--accounts", str(len(options.users))),
+            *("--accounts", str(len(options.users) + SPARE_ACCOUNTS)),
         ]
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         errors = os.open(home / LOG_FILE, flags, 0o600)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.accounts import Listening, read_listening
-from broker.base import BrokerAccount, Egress
+from app.credentials import CredentialStore
+from broker.account import BrokerAccount, Egress
 from shared.errors import ConfigurationError, RefusedBySafety
 from shared.secret import Secret
 from shared.setting_values import LOOPBACK
@@ -51,7 +52,10 @@ class Plan:
     """What a run is.
 
     Attributes:
-        account: The environment's; None where a replay or a sandbox of our own needs none.
+        account: The data account: the environment's, else the first user's; None where a replay or a sandbox
+            of our own needs none.
+        users: The accounts that users have at the same place; the environment's is its owner's, where they
+            have no credentials of their own.
         listening: A sandbox with an account for each user, which somebody else runs.
         proof: Stores are marked so, and processes may end themselves.
     """
@@ -59,6 +63,7 @@ class Plan:
     orders: Venue
     data: Data
     account: BrokerAccount | None = None
+    users: tuple[BrokerAccount, ...] = ()
     listening: Listening | None = None
     proof: bool = False
 
@@ -87,9 +92,11 @@ def plan(settings: Settings, *, replay: bool = False) -> Plan:
                 "A replay trades on paper only.", remedy="Leave out --replay, or set PAPER_TRADING=true."
             )
         return Plan(venue, Data.REPLAY, proof=proof)
-    account = account_of(settings)
+    stored = () if settings.sandbox_accounts is not None else stored_accounts(settings)
+    account = account_of(settings, others=bool(stored))
     if settings.sandbox_accounts is not None:
         return _several(settings, settings.sandbox_accounts, account, venue)
+    account, users = _shared_out(account, stored)
     if account is None:
         return Plan(venue, Data.EMBEDDED, proof=proof)
     local = is_local(account)
@@ -104,7 +111,7 @@ def plan(settings: Settings, *, replay: bool = False) -> Plan:
         raise RefusedBySafety(
             "A proof works on loopback alone.", remedy="Leave out TRADING_PROOF, or the ANGEL_ONE_… settings."
         )
-    return Plan(venue, Data.SANDBOX if local else Data.LIVE, account, proof=proof)
+    return Plan(venue, Data.SANDBOX if local else Data.LIVE, account, users, proof=proof)
 
 
 def _several(settings: Settings, path: Path, account: BrokerAccount | None, venue: Venue) -> Plan:
@@ -119,11 +126,55 @@ def _several(settings: Settings, path: Path, account: BrokerAccount | None, venu
             f"SANDBOX_ACCOUNTS: {first.base_url} is not on this machine.",
             remedy="It is for a `trading sandbox` on loopback.",
         )
-    return Plan(venue, Data.SANDBOX, first, listening, settings.proof)
+    return Plan(venue, Data.SANDBOX, first, listening=listening, proof=settings.proof)
 
 
-def account_of(settings: Settings) -> BrokerAccount | None:
+def _shared_out(
+    account: BrokerAccount | None, stored: tuple[BrokerAccount, ...]
+) -> tuple[BrokerAccount | None, tuple[BrokerAccount, ...]]:
+    """Return the data account, and the accounts of users: what is stored for a user counts more.
+
+    An account has one session: where a user has stored the environment's account, theirs serves as both.
+    """
+    if account is None:
+        return (stored[0] if stored else None), stored
+    same = next((each for each in stored if each.client_code == account.client_code), None)
+    if same is not None:
+        return same, stored
+    if any(each.user_id == OWNER for each in stored):
+        return replace(account, user_id="data account"), stored
+    return account, (account, *stored)
+
+
+def stored_accounts(settings: Settings, *only: str) -> tuple[BrokerAccount, ...]:
+    """Return the accounts of users who have credentials, at the endpoints of the settings.
+
+    Args:
+        settings: As read.
+        only: Of these users; none: of all.
+
+    Raises:
+        ConfigurationError: Credentials cannot be read.
+    """
+    store = CredentialStore(settings.home, settings.secrets_key)
+    found = (store.load(user_id) for user_id in only or store.users())
+    base, feed, order_feed = (str(getattr(settings, name.lower()) or "") for name in ENDPOINTS)
+    return tuple(
+        BrokerAccount(
+            each.user_id, Secret(each.api_key), Secret(each.client_code), Secret(each.pin),
+            Secret(each.totp_secret), base, feed, order_feed, each.egress, settings.angel_one_modify_quantity,
+        )
+        for each in found
+        if each is not None
+    )  # fmt: skip
+
+
+def account_of(settings: Settings, *, others: bool = False) -> BrokerAccount | None:
     """Return the environment's account, or None where nothing is configured.
+
+    Args:
+        settings: As read.
+        others: Users have accounts of their own, which the endpoints may be for.
 
     Raises:
         ConfigurationError: Something of it is missing; every name is told with what belongs there.
@@ -131,9 +182,10 @@ def account_of(settings: Settings) -> BrokerAccount | None:
     missing = missing_credentials(settings)
     urls = {name: str(getattr(settings, name.lower()) or "") for name in ENDPOINTS}
     given = [name for name, url in urls.items() if url]
-    if len(missing) == len(CREDENTIALS) and not given:
+    none = len(missing) == len(CREDENTIALS)
+    if none and not given:
         return None
-    found = [f"{name}: {CREDENTIALS[name]}" for name in missing]
+    found = [] if none and others else [f"{name}: {CREDENTIALS[name]}" for name in missing]
     if given and len(given) < len(ENDPOINTS):
         found += [f"{name}: set all three endpoints or none" for name in ENDPOINTS if name not in given]
     if len({is_loopback(url) for url in urls.values() if url}) == 2:
@@ -143,6 +195,8 @@ def account_of(settings: Settings) -> BrokerAccount | None:
             "\n  ".join(["The Angel One account is not complete:", *found]),
             remedy="Set them in .env, or leave all of it out: then a local sandbox serves.",
         )
+    if none:
+        return None
     key, code, pin, totp = (
         settings.angel_one_api_key,
         settings.angel_one_client_code,

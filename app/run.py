@@ -13,6 +13,7 @@ from typing import Any
 
 from app.connections import open_connections
 from app.logs import configure_logs
+from app.one_time_code import typed_codes
 from app.plan import Data, Plan, Venue, plan
 from app.screen import Screen
 from app.summary import Summary
@@ -119,14 +120,14 @@ def run_all(options: RunOptions) -> None:
     """Run both halves in one process; print a summary at the end."""
     settings, chosen = _start(options)
     require_free(settings.home, OUTBOX_LOCK, Place.of(settings).lock_name)
-    _loop(_both(settings, chosen, options))
+    _loop(_both(settings, chosen, options, typed_codes(chosen, settings)))
 
 
 def run_engine(options: RunOptions) -> None:
     """Run the engine's half alone."""
     settings, chosen = _start(options)
     require_free(settings.home, OUTBOX_LOCK)
-    _loop(_engine_only(settings, chosen, options))
+    _loop(_engine_only(settings, chosen, options, typed_codes(chosen, settings, orders=False)))
 
 
 def run_subscriber(group: str | None, for_s: float | None, as_json: bool) -> None:
@@ -137,20 +138,23 @@ def run_subscriber(group: str | None, for_s: float | None, as_json: bool) -> Non
             "A subscriber of its own cannot share the sandbox that `trading run` or `trading engine` starts.",
             remedy="Start `trading sandbox` and set the ANGEL_ONE_… settings that it prints for both.",
         )
-    _loop(_orders_only(settings, chosen, group, for_s, as_json))
+    group_only = Place.of(settings, group).group
+    codes = typed_codes(chosen, settings, group_only)
+    _loop(_orders_only(settings, chosen, group, for_s, as_json, codes))
 
 
-async def _both(settings: Settings, chosen: Plan, options: RunOptions) -> None:
+async def _both(settings: Settings, chosen: Plan, options: RunOptions, codes: Mapping[str, str]) -> None:
     board = QuoteBoard()
     screen = Screen(as_json=options.as_json)
     async with (
         _stopping() as stop,
         open_bus(settings) as bus,
-        open_connections(chosen, settings, options.speed or SIM_SPEED) as lines,
+        open_connections(chosen, settings, options.speed or SIM_SPEED, codes=codes) as lines,
         open_orders(
-            settings, bus, board, chosen.environment, remotes=lines.remotes, run=lines.run
+            settings, bus, board, chosen.environment, remotes=lines.remotes, dial=lines.dial, run=lines.run
         ) as orders,
     ):
+        _tell(lines.notes)
         summary = Summary(settings.home, settings.postgres_url)
         async with open_engine(settings, bus, options.feed, board, chosen.environment, lines) as engine:
             await wait_ready(orders)
@@ -171,6 +175,11 @@ async def _both(settings: Settings, chosen: Plan, options: RunOptions) -> None:
     summary.show(options.as_json, board, defects, rows)
 
 
+def _tell(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(f"trading: {note}", file=sys.stderr, flush=True)
+
+
 def _defects(source: MarketDataSource) -> tuple[Mapping[str, int] | None, int]:
     """Return what was wrong with recorded data and how many rows there were; None for another market."""
     if not source.run.startswith("replay"):
@@ -180,13 +189,15 @@ def _defects(source: MarketDataSource) -> tuple[Mapping[str, int] | None, int]:
     return (source.defects, source.rows) if isinstance(source, ReplaySource) else (None, 0)
 
 
-async def _engine_only(settings: Settings, chosen: Plan, options: RunOptions) -> None:
+async def _engine_only(
+    settings: Settings, chosen: Plan, options: RunOptions, codes: Mapping[str, str]
+) -> None:
     board = QuoteBoard()
     screen = Screen(as_json=options.as_json)
     async with (
         _stopping() as stop,
         open_bus(settings) as bus,
-        open_connections(chosen, settings, options.speed or SIM_SPEED, orders=False) as lines,
+        open_connections(chosen, settings, options.speed or SIM_SPEED, orders=False, codes=codes) as lines,
         open_engine(settings, bus, options.feed, board, chosen.environment, lines) as engine,
     ):
         screen.start(_banner(settings, chosen, engine, options, None), engine, None)
@@ -200,25 +211,34 @@ async def _engine_only(settings: Settings, chosen: Plan, options: RunOptions) ->
 
 
 async def _orders_only(
-    settings: Settings, chosen: Plan, group: str | None, for_s: float | None, as_json: bool
+    settings: Settings,
+    chosen: Plan,
+    group: str | None,
+    for_s: float | None,
+    as_json: bool,
+    codes: Mapping[str, str],
 ) -> None:
     board = QuoteBoard()
     screen = Screen(as_json=as_json)
     async with (
         _stopping() as stop,
         open_bus(settings) as bus,
-        open_connections(chosen, settings, SIM_SPEED, data=False) as lines,
+        open_connections(
+            chosen, settings, SIM_SPEED, data=False, group=Place.of(settings, group).group, codes=codes
+        ) as lines,
         open_orders(
             settings,
             bus,
             board,
             chosen.environment,
             remotes=lines.remotes,
+            dial=lines.dial,
             run=lines.run,
             group=group,
             alone=True,
         ) as orders,
     ):
+        _tell(lines.notes)
         orders.subscriber.on_end(stop.set)
         users = len(await orders.manager.users())
         whom = orders.manager.place.group or group or "all groups"

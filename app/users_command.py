@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from app.command import Group, Json, guarded, open_reader, show_rows
+from app.credentials_command import credentials_app
 from shared.errors import ConfigurationError
 
 users_app = typer.Typer(
@@ -17,6 +18,8 @@ users_app = typer.Typer(
     rich_markup_mode=None,
     help="List users, their sizing and their limits; add and change them.",
 )
+
+users_app.add_typer(credentials_app, name="credentials")
 
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Their id: letters, digits, '_' and '-'.")]
 StrategyArgument = Annotated[str, typer.Argument(metavar="STRATEGY", help="As in `trading strategies`.")]

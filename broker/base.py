@@ -8,15 +8,13 @@ wire: the claim is committed first, then ONE request goes out, and a lost answer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
-from shared.feed import LiveMarket
 from shared.models import OrderType, Product, Quote, Side
-from shared.secret import Secret
 
 
 class OrderTerms(msgspec.Struct, frozen=True, gc=False):
@@ -371,6 +369,20 @@ class RemoteVenue(Protocol):
         """Ask once to cancel a rule; that it is cancelled shows in `rules`."""
         ...
 
+    @property
+    def needs_code(self) -> bool:
+        """Whether nobody but the account's owner can begin its next session."""
+        ...
+
+    async def log_in(self, code: str) -> None:
+        """Begin a session with a one-time *code* that the owner has typed.
+
+        Raises:
+            LoginRefused: The broker says no.
+            VenueUnavailable: It cannot be reached.
+        """
+        ...
+
     def on_hint(self, listener: Callable[[str], None]) -> None:
         """Call *listener* with the tag of each order that the order feed says has changed.
 
@@ -379,71 +391,3 @@ class RemoteVenue(Protocol):
 
     async def close(self) -> None:
         """Close connections; harmless when repeated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Egress:
-    """Where an account's traffic leaves this machine.
-
-    Attributes:
-        source_address: IPv4 address of this machine to send from; empty: the system's choice.
-        proxy: http:// or https:// proxy; empty: none.
-        registered_address: The address registered with the broker, to compare with; empty: not known.
-    """
-
-    source_address: str = ""
-    proxy: str = field(default="", repr=False)  # may hold a password
-    registered_address: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerAccount:
-    """Credentials and endpoints of one account.
-
-    Attributes:
-        user_id: Whose it is.
-        api_key, client_code, pin, totp_secret: As given by the broker; never shown.
-        base_url, feed_url, order_feed_url: Endpoints; empty: the broker's own.
-        modify_quantity: What the quantity of a modify means there: `total` or `remaining`.
-    """
-
-    user_id: str
-    api_key: Secret
-    client_code: Secret
-    pin: Secret
-    totp_secret: Secret
-    base_url: str = ""
-    feed_url: str = ""
-    order_feed_url: str = ""
-    egress: Egress = Egress()
-    modify_quantity: str = "total"
-
-
-class BrokerConnection(Protocol):
-    """One account's session, shared by its market data and its orders."""
-
-    async def open(self) -> None:
-        """Log in, or go on with the day's kept token.
-
-        Raises:
-            LoginRefused: The broker says no; says why and what to do.
-            VenueUnavailable: It cannot be reached.
-        """
-        ...
-
-    def venue(self) -> RemoteVenue:
-        """Return the account's orders; its order feed is opened on first use."""
-
-    def market(self, run: str, label: str) -> LiveMarket:
-        """Return the account's market data as *run*."""
-
-    async def seen_address(self, url: str) -> str:
-        """Return the IPv4 address that *url* sees this account's traffic come from.
-
-        Raises:
-            VenueUnavailable: It does not tell.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close feeds and connections; the session stays valid until midnight."""

@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from broker.base import BrokerAccount, BrokerConnection, RemoteVenue, StoreVenue
+from broker.account import BrokerAccount, BrokerConnection
+from broker.base import RemoteVenue, StoreVenue
 from shared.clock import Clock
 from shared.errors import ConfigurationError
 from shared.feed import MarketTick

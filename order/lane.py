@@ -41,11 +41,10 @@ COMPARE_S, COMPARE_AGAIN_S = 60.0, 5.0
 """Between two comparisons with the broker's account; sooner after one that was not clean."""
 
 FIRST_COMPARE_S = 10.0
-STORE_PAUSE_S = 1.0
+STORE_PAUSE_S, CLOSE_S = 1.0, 8.0
 CLAIM_S = 2.0
 """A claim older than this is not sent: whoever was paused in between knows nothing of the world any more."""
 
-CLOSE_S = 8.0
 ARM_TRIES = 5
 FLIGHT_S = 0.002
 """A proof may end the process so long after a send, while its answer is on the way."""
@@ -68,6 +67,7 @@ class AccountState:
         others: What others hold and did in this account, one line each.
         compared_us: Wall time of the last comparison with the broker's account; 0 before it.
         cash_paise: What the broker says is available.
+        needs_code: Only its owner can begin its session.
     """
 
     user_id: str
@@ -81,6 +81,7 @@ class AccountState:
     others: list[str] = field(default_factory=list)
     compared_us: int = 0
     cash_paise: int = 0
+    needs_code: bool = False
 
 
 class Lane:
@@ -201,10 +202,11 @@ class Lane:
         if last is not None:
             found += [note for note in last.notes if note not in found]
         safe = last is not None and last.clean and self._books.engaged(self.user_no)
+        how = "ARMED" if armed else "EXIT_ONLY" if safe else "OFF"
         return AccountState(
-            self.user_id, self.venue.account, armed, ready, self._working, line.foreign, found,
-            "ARMED" if armed else "EXIT_ONLY" if safe else "OFF",
+            self.user_id, self.venue.account, armed, ready, self._working, line.foreign, found, how,
             [] if last is None else last.others, 0 if last is None else last.at_us, self._cash_paise,
+            self.venue.needs_code,
         )  # fmt: skip
 
     async def close(self) -> None:

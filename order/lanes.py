@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -21,6 +21,9 @@ WATCH_S = 1.0
 
 log = structlog.get_logger(__name__)
 
+Dial = Callable[[str], Awaitable[RemoteVenue | None]]
+"""Opens the account of a user, by id, that came after the start; None where they have none."""
+
 
 class Lanes:
     """See above.
@@ -29,12 +32,19 @@ class Lanes:
         remotes: The account of each user that has one, by user id.
         thread: Owns the store.
         books: Who keeps the books, on that thread.
+        dial: For users who come later; None: nobody does.
     """
 
     def __init__(
-        self, remotes: Mapping[str, RemoteVenue], thread: OwnedThread, books: Bookkeeper
+        self,
+        remotes: Mapping[str, RemoteVenue],
+        thread: OwnedThread,
+        books: Bookkeeper,
+        dial: Dial | None = None,
     ) -> None:
-        self._remotes = remotes
+        self._remotes = dict(remotes)
+        self._dial = dial
+        self._dialling = asyncio.Lock()
         self._thread = thread
         self._books = books
         self._lanes: dict[str, Lane] = {}
@@ -60,6 +70,28 @@ class Lanes:
         lane.start()
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_sends(), name="watch over sends")
+
+    async def join(self, user: User) -> bool:
+        """Open and connect the account of a *user* who came after the start; return whether they have a lane.
+
+        Raises:
+            LockHeld: As `connect`.
+            ConfigurationError, LoginRefused, VenueUnavailable: Their account cannot be opened.
+        """
+        async with self._dialling:
+            at_broker = user.broker not in self._books.desk.venues
+            if self._dial is not None and at_broker and user.user_id not in self._remotes:
+                remote = await self._dial(user.user_id)
+                if remote is not None:
+                    self._remotes[user.user_id] = remote
+            await self.connect(user)
+        return user.user_id in self._lanes
+
+    async def log_in(self, user_id: str, code: str) -> AccountState:
+        """Begin the session of a user's account with a one-time code; see `OrderManager.log_in`."""
+        (lane,) = self._chosen([user_id])
+        await lane.venue.log_in(code)
+        return lane.state(ready=await lane.read())
 
     def dispatch(self, sends: Sequence[Order]) -> None:
         """Give queued orders to their accounts."""

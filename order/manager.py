@@ -24,7 +24,7 @@ from order.control import ControlClient, ControlServer
 from order.desk import Received
 from order.direct_orders import DirectOrders
 from order.lane import AccountState
-from order.lanes import Lanes
+from order.lanes import Dial, Lanes
 from order.orders import Order
 from order.place import Place
 from order.policy import policy_of
@@ -75,6 +75,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
         environment: What the store is marked with: `paper`, or `sandbox` for a rehearsal of live trading, or
             `proof`.
         remotes: The account at a broker of each user that has one, by user id.
+        dial: Opens the account of a user who comes after the start; None: nobody has one then.
         group: The user group to serve where the books are on PostgreSQL; `default` where None.
         demo_strategies: What the three demo users of a first start subscribe to; None: it makes none.
     """
@@ -89,6 +90,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
         quotes: QuoteBoard | None = None,
         venues: Mapping[str, StoreVenue] | None = None,
         remotes: Mapping[str, RemoteVenue] | None = None,
+        dial: Dial | None = None,
         demo_strategies: Sequence[str] | None = DEMO_STRATEGIES,
         group: str | None = None,
     ) -> None:
@@ -100,6 +102,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
         self._venues = venues
         self._environment = environment
         self._remotes = dict(remotes or {})
+        self._dial = dial
         self._demo_strategies = None if demo_strategies is None else list(demo_strategies)
         self._open: _Open | None = None
         self._remote: ControlClient | None = None
@@ -149,7 +152,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
             thread.close()
             lock.release()
             raise
-        lanes = Lanes(self._remotes, thread, books)
+        lanes = Lanes(self._remotes, thread, books, self._dial)
         self._open = _Open(lock, thread, books, control, lanes)
         try:
             for user in books.users.values():
@@ -324,6 +327,8 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
             "users": served(lambda _: self.users()),
             "add_user": served(lambda given: self._add_user(_user(given["user"]), replace=given["replace"])),
             "change_user": served(lambda given: self.change_user(given["user_id"], _change(given["change"]))),
+            "connect": served(lambda given: self.connect(str(given.get("user_id")))),
+            "log_in": served(lambda given: self.log_in(str(given.get("user_id")), str(given.get("code")))),
             "arm": served(lambda given: self.arm(_names(given))),
             "disarm": served(lambda given: self.disarm(_names(given))),
             "accounts": served(lambda _: self.accounts()),

@@ -6,18 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
+import structlog
 
 from broker.base import RemoteVenue, StoreVenue
 from broker.registry import known as known_venues
 from order.bookkeeper import Bookkeeper
 from order.control import ControlClient
+from order.lane import AccountState
 from order.lanes import Lanes
 from order.orders import Order
 from order.place import Place
 from order.user_change import UserChange
 from order.users import Limits, Terms, User, check_user
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, LoginRefused, VenueUnavailable
 from shared.store.thread import OwnedThread
+
+LOGIN_TIMEOUT_S = 60.0
+
+log = structlog.get_logger(__name__)
 
 
 class Opened(Protocol):
@@ -85,10 +91,43 @@ class UserDoor:
             self._require_venue(change.broker)
         saved, sends = await opened.thread.run(opened.books.change_user, user_id, change)
         self._dispatch(sends)
-        await opened.lanes.connect(saved)
+        await self._join(opened, saved)
         return saved
 
+    async def connect(self, user_id: str) -> bool:
+        """Connect a user's account where it is not yet, after credentials have come; return whether it is.
+
+        Raises:
+            ConfigurationError: There is no such user, or what they log in with cannot be read.
+            LoginRefused, VenueUnavailable: The broker says no, or nothing.
+        """
+        if self._remote is not None:
+            return bool(await self._remote.ask("connect", {"user_id": user_id}, LOGIN_TIMEOUT_S))
+        user = self._here().books.users.get(user_id)
+        if user is None:
+            raise ConfigurationError(f"There is no user {user_id!r}.", remedy="`trading users` lists them.")
+        return await self._here().lanes.join(user)
+
+    async def log_in(self, user_id: str, code: str) -> AccountState:
+        """Begin the session of a connected account with the one-time *code* that its owner has typed.
+
+        Raises:
+            ConfigurationError: No account of theirs is connected.
+            LoginRefused, VenueUnavailable: The broker says no, or nothing.
+        """
+        if self._remote is not None:
+            given = {"user_id": user_id, "code": code}
+            return msgspec.convert(await self._remote.ask("log_in", given, LOGIN_TIMEOUT_S), AccountState)
+        return await self._here().lanes.log_in(user_id, code)
+
     # -- inside ----------------------------------------------------------------------------------
+
+    async def _join(self, opened: Opened, user: User) -> None:
+        """Connect a user's account; what hinders it does not undo what was saved of them."""
+        try:
+            await opened.lanes.join(user)
+        except (ConfigurationError, LoginRefused, VenueUnavailable) as error:
+            log.warning("an account is not connected", user=user.user_id, why=error.what, remedy=error.remedy)
 
     async def _add_user(self, wanted: User, *, replace: bool) -> User:
         opened = self._here()
@@ -102,7 +141,7 @@ class UserDoor:
             )
         user = msgspec.structs.replace(wanted, user_no=known.user_no if known else 0, group=group)
         saved = await opened.thread.run(opened.books.save_user, user)
-        await opened.lanes.connect(saved)
+        await self._join(opened, saved)
         return saved
 
     def _require_venue(self, broker: str) -> None:

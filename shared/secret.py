@@ -6,6 +6,8 @@ import hmac
 import re
 
 MASK = "***"
+SHOWN = 2
+"""Letters of a client code that are shown at each end."""
 
 
 class Secret:
@@ -33,6 +35,14 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a Secret is not written anywhere")
+
+
+def masked_code(client_code: str) -> str:
+    """Return a client code fit for a screen: its ends, without the middle."""
+    hidden = max(len(client_code) - 2 * SHOWN, 0)
+    if not hidden:
+        return "*" * len(client_code)
+    return f"{client_code[:SHOWN]}{'*' * hidden}{client_code[-SHOWN:]}"
 
 
 def masked_url(url: str) -> str:

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         angel_one_source_address, angel_one_proxy: Where the account's traffic leaves this machine.
         angel_one_registered_address: The address registered with Angel One, to compare with.
         address_check_url: Answers with the address that it sees, as text.
-        secrets_key: Fernet keys that encrypt the broker's token at rest; None: a file outside the state
+        secrets_key: Fernet keys that encrypt credentials and tokens at rest; None: a file outside the state
             folder, made on first use.
         paper_trading: True unless the environment says otherwise; live needs the caller's consent, too.
         paper_profile: How the paper venue fills: `realistic`, or `instant` (full fill at once).

@@ -18,7 +18,8 @@ import apsw
 import msgspec
 import pytest
 
-from broker.base import Accepted, BrokerAccount, OrderTerms, RemoteVenue
+from broker.account import BrokerAccount
+from broker.base import Accepted, OrderTerms, RemoteVenue
 from broker.registry import connection
 from order.control import ControlClient
 from order.lane import AccountState

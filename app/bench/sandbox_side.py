@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 import pyotp
 
-from broker.base import BrokerAccount
+from broker.account import BrokerAccount
 from shared.errors import VenueUnavailable
 from shared.secret import Secret
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from pathlib import Path
 
+from broker.account import BrokerAccount
 from broker.angel_one.endpoints import REAL_FEED, REAL_ORDER_FEED, REAL_ROOT
 from broker.angel_one.kept_token import KeptTokens
 from broker.angel_one.limits import Limiter
@@ -15,16 +16,12 @@ from broker.angel_one.rest import Rest
 from broker.angel_one.session import Session
 from broker.angel_one.transport import Transport
 from broker.angel_one.venue import AngelOneVenue
-from broker.base import BrokerAccount
 from shared.calendar import Calendar
 from shared.clock import Clock
 from shared.instruments import Instruments
 from shared.models import is_rehearsal
-from shared.secret import Secret
+from shared.secret import Secret, masked_code
 from shared.vault import Vault
-
-SHOWN = 2
-"""Letters of a client code that are shown at each end."""
 
 
 class Connection:
@@ -55,14 +52,17 @@ class Connection:
     def __repr__(self) -> str:
         return f"Connection({self._account.user_id})"
 
-    async def open(self) -> None:
-        """Log in, or go on with the day's kept token.
+    async def open(self, code: str = "") -> None:
+        """Go on with the day's kept token, or log in.
+
+        Args:
+            code: A one-time code that the owner has typed; empty: made from the account's secret.
 
         Raises:
             LoginRefused: The broker says no.
             VenueUnavailable: It cannot be reached.
         """
-        await self._session.open()
+        await self._session.open(code)
 
     def venue(self) -> AngelOneVenue:
         """Return the account's orders."""
@@ -71,7 +71,7 @@ class Connection:
             account.order_feed_url or REAL_ORDER_FEED, self._session, account.egress, self._clock
         )
         return AngelOneVenue(
-            self.rest, feed, self._instruments, self._clock, masked(account.client_code.reveal()),
+            self.rest, feed, self._instruments, self._clock, masked_code(account.client_code.reveal()),
             _identity(account), account.modify_quantity,
         )  # fmt: skip
 
@@ -86,7 +86,7 @@ class Connection:
             expected=lambda: not live or calendar.is_open(self._clock.now_us()),
             live=live,
         )
-        named = f"{label}, data account {masked(account.client_code.reveal())}"
+        named = f"{label}, data account {masked_code(account.client_code.reveal())}"
         return AngelOneMarket(self.rest, feed, self._instruments, calendar, self._clock, run, named)
 
     async def seen_address(self, url: str) -> str:
@@ -114,9 +114,3 @@ def _identity(account: BrokerAccount) -> str:
     """Return the account's name among order managers; the code itself is not in it."""
     told = f"{account.base_url or REAL_ROOT} {account.client_code.reveal().upper()}"
     return f"angel_one-{blake2b(told.encode(), digest_size=8).hexdigest()}"
-
-
-def masked(client_code: str) -> str:
-    """Return a client code fit for a screen: its ends, without the middle."""
-    hidden = max(len(client_code) - 2 * SHOWN, 0)
-    return f"{client_code[:SHOWN]}{'*' * hidden}{client_code[-SHOWN:]}" if hidden else "*" * len(client_code)

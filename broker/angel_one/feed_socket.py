@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
+from broker.account import Egress
 from broker.angel_one.session import Session
 from broker.angel_one.transport import LOOPBACK, Loopback, why
-from broker.base import Egress
 from shared.clock import Clock
 from shared.errors import ConfigurationError, LoginRefused, VenueUnavailable
 
@@ -106,8 +106,8 @@ class Socket:
         return self._clock.boot_s() - self._data_s
 
     def start(self) -> None:
-        """Begin to connect; harmless when repeated."""
-        if self._task is None:
+        """Begin to connect, or again after a refused login; harmless when repeated."""
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._stay(), name=self.name)
             self._task.add_done_callback(self._ended)
 

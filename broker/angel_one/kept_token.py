@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
-from shared.vault import Vault
+from shared.vault import Vault, write_private
 
 log = structlog.get_logger(__name__)
 
@@ -74,13 +73,8 @@ class KeptTokens:
         """Keep *tokens*; a folder that cannot be written costs a login, nothing more."""
         if self._vault is None:
             return
-        fresh = self._path.with_suffix(".new")
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(self._vault.seal(msgspec.json.encode(tokens)))
-            fresh.replace(self._path)
+            write_private(self._path, self._vault.seal(msgspec.json.encode(tokens)))
         except OSError as error:
             log.warning("the session is not kept for a restart", why=error.strerror, file=str(self._path))
 

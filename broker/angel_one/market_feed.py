@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable
 import msgspec
 import structlog
 
+from broker.account import Egress
 from broker.angel_one.feed_socket import Socket, is_local
 from broker.angel_one.frames import SNAP_QUOTE, MalformedFrame, decode_tick, token_key
 from broker.angel_one.session import Session
-from broker.base import Egress
 from shared.clock import Clock
 from shared.errors import ConfigurationError
 from shared.feed import FeedHealth, MarketTick

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from broker.account import Egress
 from broker.angel_one.feed_socket import Socket
 from broker.angel_one.session import Session
-from broker.base import Egress
 from shared.clock import Clock
 
 CODES = {

@@ -43,7 +43,7 @@ class Rest:
 
     def __init__(self, transport: Transport, session: Session, limiter: Limiter) -> None:
         self._transport = transport
-        self._session = session
+        self.session = session
         self._limiter = limiter
         self.placed = 0
 
@@ -213,15 +213,15 @@ class Rest:
             slot: Reserved for it.
             intraday: An order id of the next session's kind is no acceptance.
         """
-        tokens = self._session.current
+        tokens = self.session.current
         slot.use()
         too_many = gone = False
         self.placed += endpoint is at.PLACE
         try:
             answer = await self._transport.send(
-                endpoint, endpoint.path, self._session.headers(), msgspec.json.encode(body)
+                endpoint, endpoint.path, self.session.headers(), msgspec.json.encode(body)
             )
-            return of_data(self._session.parsed(answer), intraday=intraday)
+            return of_data(self.session.parsed(answer), intraday=intraday)
         except NeverLeft as error:
             return never_left(str(error))
         except AnswerLost as error:
@@ -230,7 +230,7 @@ class Rest:
         except ReplyError as error:
             too_many = error.reason is Reason.TOO_MANY
             if error.reason is Reason.SESSION:
-                self._session.expired(tokens)
+                self.session.expired(tokens)
             return of_error(error)
         finally:
             slot.answered(too_many=too_many, lost=gone)
@@ -248,12 +248,12 @@ class Rest:
         """
         encoded = msgspec.json.encode(body) if body is not None else b""
         for again in (True, False):
-            tokens = await self._session.tokens()
+            tokens = await self.session.tokens()
             try:
                 return await self._ask(endpoint, endpoint.path + more, encoded)
             except ReplyError as error:
                 if error.reason is Reason.SESSION and again:
-                    await self._session.renew(tokens)
+                    await self.session.renew(tokens)
                     continue
                 if error.well_formed and error.status < 500 and error.code in EMPTY_CODES:
                     return None
@@ -266,8 +266,8 @@ class Rest:
         slot.use()
         too_many = gone = False
         try:
-            answer = await self._transport.send(endpoint, path, self._session.headers(), body)
-            return self._session.parsed(answer)
+            answer = await self._transport.send(endpoint, path, self.session.headers(), body)
+            return self.session.parsed(answer)
         except ReplyError as error:
             too_many = error.reason is Reason.TOO_MANY
             raise

@@ -18,12 +18,12 @@ import msgspec
 import pyotp
 import structlog
 
+from broker.account import BrokerAccount
 from broker.angel_one.endpoints import LOGIN, LOGOUT, Bucket, Endpoint
 from broker.angel_one.envelope import ADDRESS_CODE, ADDRESS_REMEDY, Reason, ReplyError, parse
 from broker.angel_one.kept_token import KeptTokens, Tokens
 from broker.angel_one.limits import Limiter
 from broker.angel_one.transport import Answer, AnswerLost, NeverLeft, Transport
-from broker.base import BrokerAccount
 from shared.clock import DAY_US, IST_OFFSET_US, Clock, ist_day
 from shared.errors import LoginRefused, VenueUnavailable
 from shared.secret import MASK
@@ -46,12 +46,13 @@ PAUSE_S = 1.0
 
 log = structlog.get_logger(__name__)
 
+ELSEWHERE = "A user's own are in `trading users credentials`."
 REMEDIES = {
     BAD_CODE: "The one-time code was refused: check ANGEL_ONE_TOTP_SECRET, and that this machine's clock is "
-    "right to a few seconds.",
-    "AB1007": "Check ANGEL_ONE_CLIENT_CODE and ANGEL_ONE_PASSWORD (the four-digit PIN).",
-    "AB1000": "Check ANGEL_ONE_CLIENT_CODE and ANGEL_ONE_PASSWORD (the four-digit PIN).",
-    "AG8004": "Check ANGEL_ONE_API_KEY: it is the key of your app at smartapi.angelone.in.",
+    f"right to a few seconds. {ELSEWHERE}",
+    "AB1007": f"Check ANGEL_ONE_CLIENT_CODE and ANGEL_ONE_PASSWORD (the four-digit PIN). {ELSEWHERE}",
+    "AB1000": f"Check ANGEL_ONE_CLIENT_CODE and ANGEL_ONE_PASSWORD (the four-digit PIN). {ELSEWHERE}",
+    "AG8004": f"Check ANGEL_ONE_API_KEY: it is the key of your app at smartapi.angelone.in. {ELSEWHERE}",
     "AB1006": "The account is blocked for trading: call Angel One.",
     ADDRESS_CODE: ADDRESS_REMEDY,
 }
@@ -105,7 +106,7 @@ class Session:
         self._began_s = self._rests_until_s = -math.inf
         self._judged: Tokens | None = None
         self._short_lives = 0
-        self._one_time = ""
+        self._one_time = self._typed = ""
         self._repeated = False
         self._bare = {
             "Content-type": "application/json",
@@ -122,8 +123,11 @@ class Session:
     def __repr__(self) -> str:
         return f"Session({self._account.user_id})"
 
-    async def open(self) -> None:
+    async def open(self, code: str = "") -> None:
         """Go on with the day's kept session, or log in.
+
+        Args:
+            code: A one-time code that the account's owner has typed; empty: made from its secret.
 
         Raises:
             LoginRefused: The broker says no.
@@ -133,7 +137,7 @@ class Session:
         if kept is not None:
             self._take(kept)
         else:
-            await self.tokens()
+            await (self.log_in(code) if code else self.tokens())
 
     async def tokens(self) -> Tokens:
         """Return tokens that are good now; logs in where there are none.
@@ -197,6 +201,23 @@ class Session:
         for secret in filter(None, secrets):
             text = text.replace(secret, MASK)
         return text
+
+    @property
+    def needs_code(self) -> bool:
+        """Whether nobody but the account's owner can begin its next session: no secret makes the code."""
+        if self._account.totp_secret.reveal():
+            return False
+        tokens = self._tokens
+        return self._stopped is not None or tokens is None or tokens.expires_us <= self._clock.now_us()
+
+    async def log_in(self, code: str) -> None:
+        """Begin a session with a one-time *code* that the account's owner has typed.
+
+        Raises:
+            LoginRefused, VenueUnavailable: As `open`.
+        """
+        self._typed, self._stopped = code, None
+        await self.renew(self._tokens)
 
     @property
     def current(self) -> Tokens | None:
@@ -273,8 +294,22 @@ class Session:
         )
 
     async def _try_login(self) -> object:
+        code = self._code_now()
+        self._repeated, self._one_time = code == self._one_time, code
+        body = {"clientcode": self._code, "password": self._account.pin.reveal(), "totp": code}
+        return await self._call(LOGIN, body, self._bare)
+
+    def _code_now(self) -> str:
+        typed, self._typed = self._typed, ""  # it counts once, whatever becomes of the login
+        if typed:
+            return typed
+        if not self._account.totp_secret.reveal():
+            raise LoginRefused(
+                f"The one-time code of {self._account.user_id} is needed.",
+                remedy="`trading arm` asks for it, and `trading run` at a terminal.",
+            )
         try:
-            code = pyotp.TOTP(self._account.totp_secret.reveal().replace(" ", "")).at(
+            return pyotp.TOTP(self._account.totp_secret.reveal().replace(" ", "")).at(
                 self._clock.now_us() // SECOND_US
             )
         except ValueError:
@@ -282,9 +317,6 @@ class Session:
                 "ANGEL_ONE_TOTP_SECRET is not the secret of an authenticator.",
                 remedy="It is the base32 text below the QR code, of at least 24 letters and digits.",
             ) from None
-        self._repeated, self._one_time = code == self._one_time, code
-        body = {"clientcode": self._code, "password": self._account.pin.reveal(), "totp": code}
-        return await self._call(LOGIN, body, self._bare)
 
     async def _call(self, endpoint: Endpoint, body: dict[str, str], headers: dict[str, str]) -> object:
         slot = await self._limiter.slot(Bucket(endpoint.bucket))

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from broker.account import Egress
 from broker.angel_one.endpoints import Endpoint
-from broker.base import Egress
 from shared.errors import ConfigurationError, RefusedBySafety, VenueUnavailable
 
 CONNECT_TIMEOUT_S = 2.0

@@ -71,7 +71,7 @@ class AngelOneVenue:
     """One account's orders.
 
     Args:
-        rest: Its calls.
+        rest: Its calls, with its session.
         feed: Its order feed: a hint, never the truth.
         instruments: Symbols and tokens.
         clock: The wall's time marks each reading of the books.
@@ -108,6 +108,16 @@ class AngelOneVenue:
     def placed(self) -> int:
         """Requests for a new order that went out over the wire so far."""
         return self._rest.placed
+
+    @property
+    def needs_code(self) -> bool:
+        """Whether nobody but the account's owner can begin its next session."""
+        return self._rest.session.needs_code
+
+    async def log_in(self, code: str) -> None:
+        """Begin a session with a one-time code that the owner has typed."""
+        await self._rest.session.log_in(code)
+        self._feed.start()
 
     async def slot(self, *, entry: bool) -> Slot:
         """Wait for a place within the rate limits."""

@@ -11,7 +11,7 @@ import pytest
 
 from app.account_check import address, look
 from app.plan import CREDENTIALS
-from broker.base import BrokerAccount, Egress
+from broker.account import BrokerAccount, Egress
 from shared.secret import Secret
 from shared.settings import Settings
 

@@ -86,3 +86,14 @@ def test_users_go_from_one_installation_to_another_by_a_file(tmp_path: Path, tra
     done = trading("users", "import", str(file), "--yes", home=two)
     assert done.returncode == 2
     assert "pin" in done.stderr
+
+
+def test_user_who_comes_during_a_rehearsal_has_an_account_of_its_sandbox(
+    tmp_path: Path, trading: Trading, started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    run = started("run", "--speed", "600", home=tmp_path, PAPER_TRADING="false")
+    assert run.stdout is not None and run.stdout.readline().startswith("SANDBOX")
+    added = told(trading("users", "add", "asha", "--json", home=tmp_path, PAPER_TRADING="false"))
+    assert added["broker"] == "angel_one"
+    rows = trading("accounts", "--json", home=tmp_path).stdout.splitlines()
+    assert [json.loads(row)["account"] for row in rows if "asha" in row] == ["S0****04"]

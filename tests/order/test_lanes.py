@@ -100,3 +100,35 @@ async def test_more_orders_out_than_claimed_kill_the_house(
         patch.setattr("order.lane.CLOSE_S", 0.1)
         await lanes.close()
     thread.close()
+
+
+async def test_user_who_comes_later_is_dialled_once_and_takes_part(far: Room) -> None:
+    dialled: list[str] = []
+    late = ScriptedVenue(now_us=far.clock.now_us)
+    late.needs_code = True
+
+    async def dial(user_id: str) -> ScriptedVenue | None:
+        dialled.append(user_id)
+        await asyncio.sleep(0)
+        return late if user_id == "u2" else None
+
+    thread = OwnedThread("test")
+    books = await thread.run(far.open)
+    lanes = Lanes({}, thread, books, dial)
+    for name, broker in (("u2", "wire"), ("u3", "wire")):
+        await thread.run(lambda name=name, broker=broker: far.user(name, broker=broker))  # type: ignore[misc]
+    users = books.users
+    assert all(await asyncio.gather(lanes.join(users["u2"]), lanes.join(users["u2"])))
+    assert not await lanes.join(users["u3"])
+    assert dialled == ["u2", "u3"]
+    (state,) = lanes.states()
+    assert (state.user_id, state.needs_code) == ("u2", True)
+    assert not (await lanes.log_in("u2", "123456")).needs_code
+    assert late.codes == ["123456"]
+    with pytest.raises(ConfigurationError, match="No account of u3"):
+        await lanes.log_in("u3", "123456")
+    assert [state.armed for state in await lanes.arm(())] == [True]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("order.lane.CLOSE_S", 0.1)
+        await lanes.close()
+    thread.close()

@@ -99,6 +99,8 @@ class ScriptedVenue:
         self.asked: list[list[str]] = []
         self.kept: list[VenueRule] = []
         self.broken = self.broken_quotes = False
+        self.needs_code = False
+        self.codes: list[str] = []
         self.reads = 0
         self.tickets: list[Ticket] = []
         self.go = asyncio.Event()
@@ -108,6 +110,10 @@ class ScriptedVenue:
     @property
     def placed(self) -> int:
         return len(self.posts)
+
+    async def log_in(self, code: str) -> None:
+        self.codes.append(code)
+        self.needs_code = False
 
     async def slot(self, *, entry: bool) -> Slot:
         await self.go.wait()

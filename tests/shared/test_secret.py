@@ -9,7 +9,7 @@ import pickle
 import msgspec
 import pytest
 
-from shared.secret import Secret, masked_url
+from shared.secret import Secret, masked_code, masked_url
 
 
 def test_secret_shown_in_any_way_is_masked() -> None:
@@ -45,3 +45,9 @@ def test_secret_equals_one_with_the_same_text_only() -> None:
 )
 def test_masked_url_hides_user_password_and_query(url: str, shown: str) -> None:
     assert masked_url(url) == shown
+
+
+def test_client_code_shows_its_ends_only() -> None:
+    assert masked_code("A123456") == "A1***56"
+    assert masked_code("A123") == "****"
+    assert masked_code("") == ""

@@ -15,13 +15,13 @@ from typing import Any
 
 import jwt
 
+from broker.account import BrokerAccount, Egress
 from broker.angel_one.endpoints import LOGIN, Bucket, Endpoint
 from broker.angel_one.kept_token import KeptTokens
 from broker.angel_one.limits import Limiter
 from broker.angel_one.rest import Rest
 from broker.angel_one.session import Identity, Session
 from broker.angel_one.transport import Transport
-from broker.base import BrokerAccount, Egress
 from shared.clock import Clock, SystemClock
 from shared.secret import Secret
 from shared.vault import Vault

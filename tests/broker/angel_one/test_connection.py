@@ -16,10 +16,11 @@ from cryptography.fernet import Fernet
 from rich.console import Console
 from structlog.testing import capture_logs
 
+from broker.account import BrokerAccount, Egress
 from broker.angel_one import endpoints as at
 from broker.angel_one import feed_socket, session, transport
-from broker.angel_one.connection import Connection, make, masked
-from broker.base import Accepted, BrokerAccount, Egress, NotSent, Rejected, Unknown
+from broker.angel_one.connection import Connection, make
+from broker.base import Accepted, NotSent, Rejected, Unknown
 from shared.clock import SystemClock
 from shared.errors import ConfigurationError, LoginRefused, RefusedBySafety, TradingError, VenueUnavailable
 from shared.instruments import Instrument, Instruments
@@ -79,12 +80,6 @@ async def wire(peer: Peer, far: FeedPeer, tmp_path: Path) -> AsyncIterator[Wire]
     for each in made:
         await each.close()
         await each.close()
-
-
-def test_client_code_is_shown_by_its_ends_alone() -> None:
-    assert masked("A123456") == "A1***56"
-    assert masked("A123") == "****"
-    assert masked("") == ""
 
 
 async def test_account_trades_and_listens_over_one_session(wire: Wire, peer: Peer, far: FeedPeer) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from broker.account import Egress
 from broker.angel_one import endpoints as at
 from broker.angel_one import session
 from broker.angel_one.endpoints import ENTRY_SHARE_PERCENT, WINDOWS, Bucket, Endpoint
 from broker.angel_one.order_feed import OrderFeed
 from broker.angel_one.venue import AngelOneVenue
-from broker.base import Egress, OrderTerms
+from broker.base import OrderTerms
 from shared.clock import ManualClock
 from shared.errors import LoginRefused, VenueUnavailable
 from shared.instruments import Instrument, Instruments

@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from broker.account import Egress
 from broker.angel_one import feed_socket
 from broker.angel_one.endpoints import LOGIN
 from broker.angel_one.feed_socket import Socket
-from broker.base import Egress
 from shared.clock import SystemClock
 from shared.errors import ConfigurationError
 from tests.broker.angel_one.feed_peer import FeedPeer

@@ -5,11 +5,11 @@ from datetime import datetime
 
 import pytest
 
+from broker.account import Egress
 from broker.angel_one import feed_socket
 from broker.angel_one.endpoints import CANDLES
 from broker.angel_one.market import AngelOneMarket
 from broker.angel_one.market_feed import MarketFeed
-from broker.base import Egress
 from shared.calendar import IST, Calendar
 from shared.clock import ManualClock
 from shared.errors import ConfigurationError, VenueUnavailable

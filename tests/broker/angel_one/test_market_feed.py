@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from broker.account import Egress
 from broker.angel_one import feed_socket, market_feed
 from broker.angel_one.market_feed import MarketFeed
-from broker.base import Egress
 from shared.clock import Clock, ManualClock, SystemClock
 from shared.errors import ConfigurationError
 from shared.instruments import Instrument

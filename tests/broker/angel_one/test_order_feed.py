@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.account import Egress
 from broker.angel_one import feed_socket
 from broker.angel_one.order_feed import CODES, SILENCE_S, OrderFeed, OrderUpdate, parse
-from broker.base import Egress
 from shared.clock import SystemClock
 from tests.broker.angel_one.feed_peer import FeedPeer
 from tests.broker.angel_one.peer import Client, until

@@ -346,3 +346,60 @@ def test_this_machine_is_told_as_the_sdk_would() -> None:
     me = this_machine()
     assert len(me.hardware_address.split(":")) == 6
     assert (me.local_address, me.public_address) == ("127.0.0.1", "106.193.147.98")
+
+
+# -- a code that its owner types -------------------------------------------------------------------
+
+
+async def test_without_a_secret_no_login_is_tried_until_a_code_is_typed(peer: Peer, tmp_path: Path) -> None:
+    async with Client(peer.root, tmp_path, who=account(totp="")) as client:
+        needed = client.session.needs_code
+        for ask in (client.session.open, client.session.tokens):
+            with pytest.raises(LoginRefused, match="one-time code of user_001 is needed"):
+                await ask()
+        assert peer.seen(LOGIN) == []
+        await client.session.log_in("654321")
+        assert [each.json["totp"] for each in peer.seen(LOGIN)] == ["654321"]
+        assert (needed, client.session.needs_code) == (True, False)
+        assert (await client.session.tokens()).jwt
+
+
+async def test_typed_code_counts_once(peer: Peer, tmp_path: Path) -> None:
+    peer.on[LOGIN.path] = [hang_up, peer.login()]
+    async with Client(peer.root, tmp_path, who=account(totp="")) as client:
+        with pytest.raises(LoginRefused, match="is needed"):
+            await client.session.log_in("654321")
+        assert len(peer.seen(LOGIN)) == 1, "a lost answer: the code may be spent"
+        await client.session.open("123456")
+        assert [each.json["totp"] for each in peer.seen(LOGIN)] == ["654321", "123456"]
+
+
+async def test_session_that_the_broker_ends_needs_another_code(peer: Peer, tmp_path: Path) -> None:
+    async with Client(peer.root, tmp_path, who=account(totp="")) as client:
+        await client.session.open("123456")
+        with pytest.raises(LoginRefused, match="is needed"):
+            await client.session.renew(client.session.current)
+        assert client.session.needs_code
+        await client.session.log_in("654321")
+        assert (len(peer.seen(LOGIN)), client.session.needs_code) == (2, False)
+
+
+async def test_refused_code_stops_until_the_next_one(peer: Peer, tmp_path: Path) -> None:
+    peer.on[LOGIN.path] = [failure("AB1050", "Invalid totp 654321"), peer.login()]
+    async with Client(peer.root, tmp_path, who=account(totp="")) as client:
+        with pytest.raises(LoginRefused, match="Invalid totp") as caught:
+            await client.session.log_in("654321")
+        assert "654321" not in str(caught.value)
+        with pytest.raises(LoginRefused, match="Invalid totp"):
+            await client.session.tokens()
+        await client.session.log_in("123456")
+        assert len(peer.seen(LOGIN)) == 2
+
+
+async def test_kept_session_needs_no_code(peer: Peer, tmp_path: Path, vault: Vault) -> None:
+    async with Client(peer.root, tmp_path, who=account(totp=""), vault=vault) as client:
+        await client.session.open("123456")
+    async with Client(peer.root, tmp_path, who=account(totp=""), vault=vault) as client:
+        await client.session.open("654321")
+        assert not client.session.needs_code
+    assert peer.logins == 1

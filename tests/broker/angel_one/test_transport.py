@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from broker.account import Egress
 from broker.angel_one import endpoints, transport
 from broker.angel_one.endpoints import ORDER_BOOK, PLACE, REAL_ROOT, Endpoint
 from broker.angel_one.transport import Answer, AnswerLost, NeverLeft, Transport
-from broker.base import Egress
 from shared.errors import ConfigurationError, RefusedBySafety, VenueUnavailable
 from tests.broker.angel_one.peer import Act, Peer, cut, hang, hang_up, http, reset_after_read
 

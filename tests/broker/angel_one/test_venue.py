@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from broker.account import Egress
 from broker.angel_one import endpoints as at
 from broker.angel_one import feed_socket
 from broker.angel_one.order_feed import OrderFeed
 from broker.angel_one.venue import STATES, AngelOneVenue, rupees_text
 from broker.base import (
     Accepted,
-    Egress,
     OrderTerms,
     RuleState,
     Unknown,
