@@ -156,12 +156,27 @@ class Exchange:
 
     def advance(self, now: Instant, wall_us: int) -> None:
         """Do what is due: sessions, fills of what rests, arrivals and changes, the square-off."""
-        self._sessions(now, wall_us)
+        self.reach(now, wall_us)
         # Who rested at the new price comes before who arrives at it.
         self._matching.step(now)
         while self._due and self._due[0][0] <= wall_us:
             heapq.heappop(self._due)[2](now)
         self._square_off(now)
+
+    def reach(self, now: Instant, wall_us: int) -> None:
+        """Begin the day and the session of *now*: end what was good for those before, send on what waited."""
+        self.days.reach(now.day)
+        session = now.day if now.open else None
+        if session == self._session:
+            return
+        self._session = session
+        begin_us = open_us(now.day) if now.open else now.us
+        for orders in self.orders.values():
+            for order in [each for each in orders.values() if not each.done]:
+                if order.exchange_id and order.exchange_us < begin_us:
+                    self._end(order, "cancelled", now, DAY_IS_OVER)
+                elif now.open and order.status in WAITING and order.at_us < begin_us:
+                    self._later(wall_us, partial(self._arrive, order))
 
     @property
     def next_due_us(self) -> int | None:
@@ -390,21 +405,6 @@ class Exchange:
         named |= {symbol: held.instrument for symbol, held in account.holdings.items()}
         prices = {symbol: self.prices.last(each, now) for symbol, each in named.items()}
         return prices, {symbol: self.prices.previous_close(each, now) for symbol, each in named.items()}
-
-    def _sessions(self, now: Instant, wall_us: int) -> None:
-        """End what was good for a day when its session is over; send on what waited for the next one."""
-        self.days.reach(now.day)
-        session = now.day if now.open else None
-        if session == self._session:
-            return
-        self._session = session
-        begin_us = open_us(now.day) if now.open else now.us
-        for orders in self.orders.values():
-            for order in [each for each in orders.values() if not each.done]:
-                if order.exchange_id and order.exchange_us < begin_us:
-                    self._end(order, "cancelled", now, DAY_IS_OVER)
-                elif now.open and order.status in WAITING and order.at_us < begin_us:
-                    self._later(wall_us, partial(self._arrive, order))
 
     def _square_off(self, now: Instant) -> None:
         """Close INTRADAY positions at the set time, as the broker does, once a day."""

@@ -13,7 +13,7 @@ from sandbox.accounts import Holding, Moved
 from sandbox.exchange import Exchange
 from sandbox.market_clock import SESSION_S
 from sandbox.orders import Order
-from tests.sandbox.box import SECURE, box, until
+from tests.sandbox.box import SECURE, box
 from tests.sandbox.floor import DAY, RELIANCE, Floor, Tick
 
 STILL: list[Tick] = [(0, 2000.0, 1000)]
@@ -269,11 +269,7 @@ async def test_day_changes_for_a_client_and_over_a_restart(tmp_path: Path) -> No
         await sandbox.settled(bought, "complete")
         sandbox.clock.advance(SESSION_S)
         await sandbox.login()
-
-        async def over() -> bool:
-            return await sandbox.book() == []
-
-        await until(over)
+        assert await sandbox.book() == []
         clock = sandbox.clock
     async with box(state=tmp_path / "state", clock=clock) as sandbox:
         assert await sandbox.book() == []

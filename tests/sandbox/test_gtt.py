@@ -10,6 +10,7 @@ from sandbox.market_clock import SESSION_S
 from tests.sandbox.box import SECURE, Box, Reply, box, until
 
 GTT = f"{SECURE}gtt/v1/"
+HOLDINGS = f"{SECURE}portfolio/v1/getHolding"
 PREFIXED = f"/gtt-service{GTT}"
 
 
@@ -143,6 +144,27 @@ async def test_rule_waits_over_days_and_goes_out_on_the_day_of_its_price() -> No
         await until(lambda: sent(sandbox, "1"))
         (order,) = await sandbox.book()
         assert (third, order["orderid"][:6]) == (1_618_371_900_000_000, "210414")
+
+
+async def test_rule_sells_the_day_after_what_was_bought_for_delivery() -> None:
+    async with box() as sandbox:
+        dear, cheap = at(await sandbox.last() * 1.05), at(await sandbox.last() * 0.95)
+        bought = (await sandbox.place(price=dear, producttype="DELIVERY", quantity="1")).data["orderid"]
+        await sandbox.settled(bought, "complete")
+        await sandbox.post(f"{GTT}createRule", rule(transactiontype="SELL", triggerprice=cheap, price=cheap))
+        sandbox.clock.advance(SESSION_S)
+        await sandbox.login()
+        assert [row["t1quantity"] for row in (await sandbox.get(HOLDINGS)).data] == [1]
+        # A price that is locked at the lower circuit has no buyer: the order rests there.
+        await sandbox.send("POST", "/sandbox/price", {"symbol": "RELIANCE", "lock": "lower"})
+        await until(lambda: sent(sandbox, "1"))
+        (order,) = await sandbox.book()
+        await sandbox.settled(order["orderid"], "open")
+        await sandbox.send("POST", "/sandbox/price", {"symbol": "RELIANCE", "lock": None})
+        await sandbox.settled(order["orderid"], "complete")
+        sandbox.clock.advance(SESSION_S)
+        await sandbox.login()
+        assert (await sandbox.get(HOLDINGS)).data is None
 
 
 async def test_rule_whose_price_has_left_the_days_band_shows_as_a_rejected_order() -> None:
