@@ -202,8 +202,16 @@ class Resolver(Steps):
             return None
         if order.rule == BY_OWNER:
             return None
-        # What is left to get out of may have changed meanwhile.
-        open_quantity = abs(order.book.quantity) - order.book.exiting - order.book.stopping
+        # What is left to get out of may have changed meanwhile; an exit that turned the position and still
+        # works takes no part in getting back.
+        at_work = self.at_work.get((order.run, order.instrument.symbol), {}).values()
+        exiting = sum(
+            other.remaining
+            for other in at_work
+            if other.book is order.book and other is not order
+            and other.purpose is Purpose.EXIT and other.side is order.side
+        )  # fmt: skip
+        open_quantity = abs(order.book.quantity) - exiting - order.book.stopping
         quantity = min(order.remaining, open_quantity)
         if quantity <= 0 or (order.book.quantity > 0) is (order.side is Side.BUY):
             return None

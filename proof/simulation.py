@@ -366,7 +366,10 @@ def simulate_quietly(seed: int) -> Outcome:
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
         logger_factory=structlog.ReturnLoggerFactory(),
     )
-    return simulate(seed)
+    try:
+        return simulate(seed)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this seed's finding
+        return Outcome(seed, wrong=[f"it ended in {error!r}"[:300]])
 
 
 @cache

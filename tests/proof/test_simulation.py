@@ -18,6 +18,11 @@ def test_every_seed_ends_as_promised() -> None:
     assert sum(each.orders for each in outcomes) > SEEDS
 
 
+@pytest.mark.parametrize("seed", [7_004_266])
+def test_seed_that_once_went_wrong_ends_as_promised(seed: int) -> None:
+    assert simulate(seed).wrong == []
+
+
 def test_seed_repeats_itself() -> None:
     assert simulate(3) == simulate(3)
 
