@@ -107,8 +107,17 @@ def _signals(rows: Sequence[SignalView]) -> list[Column[SignalView]]:
         Column("price", lambda row: money(row.price), right=True),
         Column("conf", lambda row: f"{row.confidence:.2f}", right=True, rank=5),
         Column("users", _ended, least=20),
+        *(
+            [Column("spread ms", _spread, right=True, rank=4)]
+            if any(row.spread_ms is not None for row in rows)
+            else []
+        ),
         Column("why", lambda row: row.reason, rank=6, least=30),
     ]
+
+
+def _spread(row: SignalView) -> str:
+    return "–" if row.spread_ms is None else f"{row.spread_ms:.1f}"
 
 
 def _ended(row: SignalView) -> Cell:

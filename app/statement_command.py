@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 RECORD = (
     "record", "at", "order", "strategy", "symbol", "for", "side", "product", "quantity", "filled", "price",
     "reference", "slippage", "slippage_bps", "charges", "realised", "amount", "state", "disposition",
-    "reason", "place", "of",
+    "reason", "place", "of", "spread_ms",
 )  # fmt: skip
 """Columns of a statement as CSV: all records have all of them, those that say nothing are empty."""
 
@@ -146,6 +146,7 @@ def records(found: Statement) -> Iterable[Mapping[str, Any]]:
             "slippage_bps": order.slippage_bps, "charges": order.charges, "realised": order.realised,
             "state": order.state, "disposition": order.disposition, "reason": order.reason,
             "place": order.place or "", "of": order.of or "",
+            "spread_ms": order.spread_ms,
         }  # fmt: skip
     for fill in found.fills:
         yield {

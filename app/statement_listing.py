@@ -114,7 +114,8 @@ def _bps(row: OrderLine) -> str:
 
 
 def _place(row: OrderLine) -> str:
-    return f"{row.place} of {row.of}" if row.of else "–"
+    spread = f", {row.spread_ms:.1f} ms" if row.spread_ms is not None else ""
+    return f"{row.place} of {row.of}{spread}" if row.of else "–"
 
 
 def _state(row: OrderLine) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from order.accounts import Account
 from order.books import Book
+from order.fan_out import in_turn
 from order.guards import bar_start_us, plan_of
 from order.lifecycle import Event
 from order.losses import Losses
@@ -114,7 +115,7 @@ class Desk(Losses):
             self._exits_open(market, Product.INTRADAY),
             signal.stop is not None or signal.target is not None,
         )
-        for account, book, terms in seats:
+        for account, book, terms in in_turn(seats, signal.signal_id):
             if account.day < market.day:
                 account.open_day(market.day)
             if book.day < market.day:

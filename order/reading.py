@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from order.fan_out import read_fan_out
 from order.met import EX_DATE, Met
 from order.night import NIGHT, Night, NightState
 from order.orders import DIRECT_ENGINE, OWN_ENGINE, disposition
@@ -24,7 +25,7 @@ from shared.models import OrderState, Product, Signal, SignalType, instant, rupe
 
 
 class SignalView(msgspec.Struct, frozen=True, kw_only=True):
-    """A signal as it was taken in, with how it ended for its users."""
+    """A signal as it was taken in, with how it ended for its users; see `FanOut` for the last two."""
 
     signal_no: int
     signal_id: str
@@ -40,6 +41,8 @@ class SignalView(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     taken_at: datetime
     dispositions: dict[str, int]
+    sent: int
+    spread_ms: Decimal | None
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +169,7 @@ class Reader:
         )
         for number, payload, group, taken_us in list(rows):
             signal = msgspec.json.decode(bytes(payload), type=Signal)
+            fan_out = read_fan_out(self._sql, int(number))
             yield SignalView(
                 signal_no=int(number),
                 signal_id=signal.signal_id,
@@ -181,6 +185,8 @@ class Reader:
                 group=str(group),
                 taken_at=instant(int(taken_us)),
                 dispositions=self._dispositions(int(number)),
+                sent=len(fan_out.users),
+                spread_ms=milliseconds(fan_out.spread_us),
             )
 
     def orders(
@@ -424,6 +430,11 @@ def _venue_id(paper_no: object, at_broker: object) -> str | None:
 def average(value_paise: int, quantity: int) -> Decimal | None:
     """Return value over quantity in rupees, to a hundredth of a paisa; None for nothing."""
     return (rupees(value_paise) / quantity).quantize(Decimal("0.0001")) if quantity else None
+
+
+def milliseconds(span_us: int | None) -> Decimal | None:
+    """Return microseconds as milliseconds."""
+    return None if span_us is None else Decimal(span_us) / 1000
 
 
 def _tally(rows: object) -> dict[str, int]:

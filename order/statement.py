@@ -18,7 +18,7 @@ from order.books import Book, BookKey
 from order.charges import Charges
 from order.day_charges import allot
 from order.day_end import Line
-from order.reading import average
+from order.reading import average, milliseconds
 from shared.models import Product, Side, instant, rupees
 
 EPOCH = date(1970, 1, 1)
@@ -63,6 +63,7 @@ class Intent:
         order_id: The tag.
         reference_paise: The price that was decided on: of the signal, of a stop its level; 0: none is known.
         place, of: In the fan-out of its signal, from 1; 0 where nothing went out.
+        spread_us: From the first to the last user's order for a broker; None: not two of them.
     """
 
     key: OrderKey
@@ -80,6 +81,7 @@ class Intent:
     placed_us: int
     place: int = 0
     of: int = 0
+    spread_us: int | None = None
 
 
 class OrderLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +93,7 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True):
         slippage_bps: The same in 1/100 of a percent of the reference.
         charges: Of its fills on that day, as estimated with them.
         realised: By its fills on that day, before charges.
+        place, of, spread_ms: See `Intent`.
     """
 
     order_id: str
@@ -113,6 +116,7 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     place: int
     of: int
+    spread_ms: Decimal | None
     placed_at: datetime
 
 
@@ -349,6 +353,7 @@ def _orders(
                 reason=intent.rule,
                 place=intent.place,
                 of=intent.of,
+                spread_ms=milliseconds(intent.spread_us),
                 placed_at=instant(intent.placed_us),
             )
         )

@@ -13,6 +13,7 @@ from order.books import BookKey
 from order.charges import Charges
 from order.day_charges import allot
 from order.day_end import Line
+from order.fan_out import FanOut, read_fan_out
 from order.ledger import Ledger
 from order.orders import Purpose, disposition
 from order.statement import EPOCH, Adjusted, Intent, OrderKey, Owner, Statement, Traded, statement
@@ -202,13 +203,14 @@ class StatementReader(Ledger):
             " ORDER BY placed_us, o.signal_no, o.leg, o.slice, o.attempt",
             (*values, *span, *span),
         )
-        places: dict[int, list[int]] = {}
+        signals: dict[int, FanOut] = {}
         for row in list(rows):
             key, state, rule = _key(row), OrderState(str(row[10])), str(row[11])
-            if key[0] not in places:
-                places[key[0]] = self.fan_out(key[0])
-            order = places[key[0]]
-            sent = key[1] in order and state is not OrderState.REFUSED and row[5] != Purpose.STOP
+            if key[0] not in signals:
+                signals[key[0]] = read_fan_out(self._sql, key[0])
+            fan_out = signals[key[0]]
+            left = state is not OrderState.REFUSED and row[5] != Purpose.STOP
+            place = fan_out.place(key[1]) if left else 0
             yield Intent(
                 key=key,
                 order_id=self._users[key[1]].tag(str(row[13]), *key[2:]),
@@ -223,24 +225,10 @@ class StatementReader(Ledger):
                 rule=rule,
                 reference_paise=_reference(bytes(row[16]), str(row[5]), int(row[9]), int(row[17])),
                 placed_us=int(row[12]),
-                place=order.index(key[1]) + 1 if sent else 0,
-                of=len(order) if sent else 0,
+                place=place,
+                of=len(fan_out.users) if place else 0,
+                spread_us=fan_out.spread_us if place else None,
             )
-
-    def fan_out(self, signal_no: int) -> list[int]:
-        """Return the users (numbers) whose orders of a signal went out, the first one first."""
-        rows = self._sql.execute(
-            "SELECT o.user_no, min(venue_no), min(nullif(sent_us, 0)) FROM orders o"
-            " LEFT JOIN venue_orders USING (signal_no, user_no, leg, slice, attempt)"
-            f" WHERE o.signal_no = ? AND purpose != '{Purpose.STOP}' GROUP BY o.user_no",
-            (signal_no,),
-        )
-        sent = [
-            (int(sent_us or 0), int(venue_no or 0), int(user_no))
-            for user_no, venue_no, sent_us in rows
-            if venue_no is not None or sent_us is not None
-        ]
-        return [user_no for _, _, user_no in sorted(sent)]
 
 
 def _key(row: tuple[object, ...]) -> OrderKey:
