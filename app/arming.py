@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.one_time_code import ask
+from order.account_state import AccountState
 from order.control import ControlClient
-from order.lane import AccountState
 from order.place import Place
 from order.user_door import LOGIN_TIMEOUT_S
 from shared.errors import ConfigurationError, TradingError

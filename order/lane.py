@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from broker.base import ChangeOutcome, NotSent, PlaceOutcome, RemoteVenue, Slot, Unknown
+from order.account_state import AccountState
 from order.amend import Amendment
 from order.bookkeeper import Bookkeeper
+from order.breaker import Breaker
 from order.night_watch import NightWatch
 from order.orders import Order, Purpose
 from order.price_watch import PriceWatch
 from order.reconcile import Reconciliation
+from shared.clock import stopwatch
 from shared.errors import (
     ConfigurationError,
     LockHeld,
@@ -50,38 +52,6 @@ FLIGHT_S = 0.002
 """A proof may end the process so long after a send, while its answer is on the way."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class AccountState:
-    """How one account stands.
-
-    Attributes:
-        account: Masked.
-        armed: It takes entries.
-        ready: The books were read and agree, at the time of asking.
-        notes: What is wrong, in words; empty where all is well.
-        working: Orders that are not done.
-        foreign: Orders in the broker's book that are not ours.
-        state: ARMED; EXIT_ONLY: compared and clean, with something open; OFF: everything else.
-        others: What others hold and did in this account, one line each.
-        compared_us: Wall time of the last comparison with the broker's account; 0 before it.
-        cash_paise: What the broker says is available.
-        needs_code: Only its owner can begin its session.
-    """
-
-    user_id: str
-    account: str
-    armed: bool
-    ready: bool
-    working: int = 0
-    foreign: int = 0
-    notes: list[str] = field(default_factory=list)
-    state: str = "OFF"
-    others: list[str] = field(default_factory=list)
-    compared_us: int = 0
-    cash_paise: int = 0
-    needs_code: bool = False
 
 
 class Lane:
@@ -122,6 +92,7 @@ class Lane:
         self._cash_paise = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._calls: set[asyncio.Task[None]] = set()
+        self._breaker = Breaker(user_id)
         self._working = 1  # until the first reading says otherwise
         self._reading = asyncio.Lock()
         self._prices = PriceWatch(user_no, venue, thread, books, self._say)
@@ -195,7 +166,8 @@ class Lane:
         """Return how the account stands."""
         line = self._books.desk.line(self.user_no)
         armed = self._books.armed.get(self.user_no, False)
-        found = [*notes, *(f"two orders carry the tag {tag}" for tag in sorted(line.doubled))]
+        found = [*notes, *self._breaker.notes]
+        found += [f"two orders carry the tag {tag}" for tag in sorted(line.doubled)]
         doubts = self._books.desk.doubts(self.user_no)
         found += [f"order {order.tag} is {order.state}: {order.rule}" for order in doubts]
         last = line.reconciled
@@ -250,8 +222,7 @@ class Lane:
     async def _send(self, order: Order, slot: Slot) -> None:
         """Claim, then send: also when we are about to end, what is claimed is sent and its answer booked."""
         hit("lane.slot")
-        clock = self._books.clock
-        wall_us, boot_s = clock.now_us(), clock.boot_s()
+        age_s = stopwatch(self._books.clock)
         try:
             claimed = await self._thread.run(self._books.claim, order)
         except (StoreError, LockHeld) as error:
@@ -262,21 +233,18 @@ class Lane:
         if not claimed:
             slot.free()
             return
-        # Both clocks: one stands still while the machine sleeps, the other may be set.
-        age_s = max(clock.boot_s() - boot_s, (clock.now_us() - wall_us) / 1e6)
-        if age_s > CLAIM_S:
+        age = age_s()
+        why = f"its claim was {age:.1f} s old" if age > CLAIM_S else self._holds(order)
+        if why:
             slot.free()
-            await self._book(order, NotSent(f"its claim was {age_s:.1f} s old"))
+            await self._book(order, NotSent(why))
             return
         self.claims += 1
-        if self._books.stops(order):  # turned between claim and send
-            slot.free()
-            await self._book(order, NotSent("a switch was turned before it left"))
-            return
         hit("lane.claimed")
         flight = asyncio.get_running_loop().call_later(FLIGHT_S, hit, "lane.flight")
         try:
             outcome = await self.venue.place(order.tag, order.limit_terms(), slot)
+            self._breaker.sent(outcome, self._books.clock.boot_s())
             hit("lane.answered")
         except (RefusedBySafety, ConfigurationError) as error:
             slot.free()
@@ -287,6 +255,13 @@ class Lane:
         finally:
             flight.cancel()
         await self._book(order, outcome)
+
+    def _holds(self, order: Order) -> str:
+        """Return why a claimed order does not leave after all, or nothing."""
+        if self._books.stops(order):  # turned between claim and send
+            return "a switch was turned before it left"
+        entry = order.purpose is Purpose.ENTRY
+        return self._breaker.holds(self._books.clock.boot_s()) if entry else ""
 
     async def _book(self, order: Order, outcome: PlaceOutcome) -> None:
         """Book what a send came to, however long the store takes."""
@@ -381,8 +356,7 @@ class Lane:
         """Claim a request about an order, then send it once; the books show what it came to."""
         slot = await self.venue.slot(entry=False)
         which = self.user_no, wanted.tag, wanted.number
-        clock = self._books.clock
-        wall_us, boot_s = clock.now_us(), clock.boot_s()
+        age_s = stopwatch(self._books.clock)
         try:
             claimed = await self._thread.run(self._books.claim_amendment, *which)
         except (StoreError, LockHeld) as error:
@@ -393,12 +367,12 @@ class Lane:
             slot.free()
             return
         hit("lane.change")
-        age_s = max(clock.boot_s() - boot_s, (clock.now_us() - wall_us) / 1e6)
+        age = age_s()
         outcome: ChangeOutcome
         try:
-            if age_s > CLAIM_S:
+            if age > CLAIM_S:
                 slot.free()
-                outcome = NotSent(f"its claim was {age_s:.1f} s old")
+                outcome = NotSent(f"its claim was {age:.1f} s old")
             elif claimed.cancel:
                 outcome = await self.venue.cancel(claimed.venue_order_id, claimed.terms, slot)
             else:

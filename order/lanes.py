@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 
 from broker.base import RemoteVenue
+from order.account_state import AccountState
 from order.bookkeeper import Bookkeeper
-from order.lane import AccountState, Lane
+from order.lane import Lane
 from order.orders import Order
 from order.switches import Level, TurnRequest
 from order.users import User

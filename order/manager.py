@@ -19,11 +19,11 @@ import structlog
 
 from broker.base import RemoteVenue, StoreVenue
 from broker.registry import store_venue
+from order.account_state import AccountState
 from order.bookkeeper import Bookkeeper, Unreadable
 from order.control import ControlClient, ControlServer
 from order.desk import Received
 from order.direct_orders import DirectOrders
-from order.lane import AccountState
 from order.lanes import Dial, Lanes
 from order.orders import Order
 from order.place import Place

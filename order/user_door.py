@@ -10,9 +10,9 @@ import structlog
 
 from broker.base import RemoteVenue, StoreVenue
 from broker.registry import known as known_venues
+from order.account_state import AccountState
 from order.bookkeeper import Bookkeeper
 from order.control import ControlClient
-from order.lane import AccountState
 from order.lanes import Lanes
 from order.orders import Order
 from order.place import Place

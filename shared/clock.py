@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -67,3 +68,12 @@ class ManualClock:
 def utc_now(clock: Clock) -> datetime:
     """Return the wall time of *clock* as an aware UTC datetime."""
     return instant(clock.now_us())
+
+
+def stopwatch(clock: Clock) -> Callable[[], float]:
+    """Start now and return what tells the seconds since.
+
+    By both clocks: one stands still while the machine sleeps, the other may be set.
+    """
+    wall_us, boot_s = clock.now_us(), clock.boot_s()
+    return lambda: max(clock.boot_s() - boot_s, (clock.now_us() - wall_us) / 1e6)

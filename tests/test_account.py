@@ -21,8 +21,8 @@ import pytest
 from broker.account import BrokerAccount
 from broker.base import Accepted, OrderTerms, RemoteVenue
 from broker.registry import connection
+from order.account_state import AccountState
 from order.control import ControlClient
-from order.lane import AccountState
 from order.manager import OrderManager
 from order.place import Place
 from order.reading import Reader

@@ -384,3 +384,42 @@ async def test_entry_whose_switch_is_turned_after_its_claim_does_not_leave(
     assert venue.posts == []
     room.quote("2500", run=RUN)
     assert (order.state, order.rule) == (OrderState.CANCELLED, "taken off by a switch")
+
+
+async def test_entries_wait_while_sends_have_no_answer_and_exits_are_tried(
+    room: Room, lane: Lane, venue: ScriptedVenue
+) -> None:
+    symbols = ("INFY", "SBIN", "ITC", "TCS", "RELIANCE")
+    quotes = [Quote(name, 250_000, room.at_us, 1000, room.clock.now_us()) for name in symbols]
+    room.board.update(quotes)
+
+    def entry(symbol: str) -> Order:
+        (order,) = room.take(room.received(room.signal("BUY", symbol, run=RUN)))
+        lane.put(order)
+        return order
+
+    held = queue(room, lane)
+    await until(lambda: held.state is OrderState.ACCEPTED)
+    venue.orders = [row(held.tag, VenueState.COMPLETE, filled=10)]
+    await until(lambda: held.state is OrderState.FILLED)
+    venue.answers = [Unknown("time-out")]
+    for count, symbol in enumerate(symbols[:3], start=2):
+        entry(symbol)
+        await until(lambda count=count: len(venue.posts) == count)  # type: ignore[misc]
+    await until(lambda: "3 sends in a row had no answer; entries wait" in lane.state(ready=True).notes)
+    freed = len([ticket for ticket in venue.tickets if ticket.freed])
+    late = entry("TCS")
+    await until(lambda: len([ticket for ticket in venue.tickets if ticket.freed]) > freed)
+    assert (len(venue.posts), late.state) == (4, OrderState.NEW)
+    venue.answers = [Accepted("v9")]
+    (leaving,) = room.take(room.received(room.signal("EXIT_LONG", run=RUN)))
+    lane.put(leaving)
+    await until(lambda: len(venue.posts) == 5)
+    assert venue.posts[-1][0] == leaving.tag
+    await until(lambda: "entries wait" not in str(lane.state(ready=True).notes))
+    venue.held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
+    room.later(2)
+    room.board.update([Quote("TCS", 250_000, room.at_us, 1000, room.clock.now_us())])
+    for order in room.books.quotes(RUN, [Quote("TCS", 250_000, room.at_us, 1000, room.clock.now_us())]):
+        lane.put(order)
+    await until(lambda: late.state is OrderState.ACCEPTED)
