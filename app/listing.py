@@ -33,6 +33,7 @@ SIZINGS = {
     "fixed_value": "₹{value}",
     "percent_of_allocation": "{value} % of allocation",
     "risk_percent": "{value} % of allocation at risk",
+    "signal_multiple": "{value} times the signal's shares",
 }
 START = "`trading run` makes some."
 

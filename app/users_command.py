@@ -33,6 +33,8 @@ LimitValues = Annotated[
     list[str] | None,
     typer.Option("--limit", metavar="NAME=VALUE", help="As `users limits` lists them; repeatable."),
 ]
+Keep = Annotated[bool, typer.Option("--keep", help="What is held stays, with its exits and stops.")]
+Flatten = Annotated[bool, typer.Option("--flatten", help="What is held is closed now.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -105,11 +107,18 @@ def enable(user: UserArgument, group: Group = None, as_json: Json = False) -> No
 
 @users_app.command()
 @guarded
-def disable(user: UserArgument, group: Group = None, as_json: Json = False) -> None:
-    """Let a user enter nothing more; exits and stops go on. `trading flatten --user` closes what is open."""
+def disable(
+    user: UserArgument,
+    keep: Keep = False,
+    flatten: Flatten = False,
+    group: Group = None,
+    as_json: Json = False,
+) -> None:
+    """Let a user enter nothing more; with an open position say what becomes of it."""
     from app import users
 
-    users.change(user, {"enabled": False}, group=group, as_json=as_json)
+    wanted = {"enabled": False, "holdings": _what_becomes(keep, flatten)}
+    users.change(user, wanted, group=group, as_json=as_json)
 
 
 @users_app.command()
@@ -145,6 +154,9 @@ def subscribe(
         str | None,
         typer.Option("--risk", help="So many percent of the allocation are lost from the price to the stop."),
     ] = None,
+    times: Annotated[
+        str | None, typer.Option("--times", help="So many times the shares that the signal names.")
+    ] = None,
     product: Annotated[str | None, typer.Option("--product", help="INTRADAY or DELIVERY.")] = None,
     allocation: Annotated[
         str | None, typer.Option("--allocation", help="Percent of the capital; all together ≤ 100.")
@@ -166,10 +178,12 @@ def subscribe(
         "fixed_value": rupees,
         "percent_of_allocation": percent,
         "risk_percent": risk,
+        "signal_multiple": times,
     }
     sized = [[method, value] for method, value in sizings.items() if value is not None]
     if len(sized) > 1:
-        raise ConfigurationError("One sizing at a time.", remedy="--shares, --rupees, --percent or --risk.")
+        remedy = "--shares, --rupees, --percent, --risk or --times."
+        raise ConfigurationError("One sizing at a time.", remedy=remedy)
     given = {
         "sizing": sized[0] if sized else None,
         "product": product,
@@ -186,20 +200,16 @@ def subscribe(
 def unsubscribe(
     user: UserArgument,
     strategy: StrategyArgument,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="What it holds stays, with the strategy's exits and stops.")
-    ] = False,
-    flatten: Annotated[bool, typer.Option("--flatten", help="What it holds is closed now.")] = False,
+    keep: Keep = False,
+    flatten: Flatten = False,
     group: Group = None,
     as_json: Json = False,
 ) -> None:
     """Let a user leave a strategy; with an open position say what becomes of it."""
     from app import users
 
-    if keep and flatten:
-        raise ConfigurationError("--keep or --flatten, not both.")
-    how = "keep" if keep else "flatten" if flatten else ""
-    users.change(user, {"leave": {strategy: how}}, group=group, as_json=as_json)
+    left = {strategy: _what_becomes(keep, flatten)}
+    users.change(user, {"leave": left}, group=group, as_json=as_json)
 
 
 @users_app.command()
@@ -224,3 +234,10 @@ def import_(
     from app import users
 
     users.import_file(file, yes=yes, group=group)
+
+
+def _what_becomes(keep: bool, flatten: bool) -> str:
+    """Return what becomes of what is held."""
+    if keep and flatten:
+        raise ConfigurationError("--keep or --flatten, not both.")
+    return "keep" if keep else "flatten" if flatten else ""

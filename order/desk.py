@@ -21,7 +21,7 @@ from order.orders import DIRECT_ENGINE, MANUAL, Order, Purpose
 from order.requests import DirectRequest
 from order.risk import Entry, Market, Refused, check_market, check_signal
 from order.switching import KILLED
-from order.users import Terms, User, shares, too_small
+from order.users import SizingMethod, Terms, User, shares, too_small
 from order.wish import is_short, read
 from shared.clock import ist_day
 from shared.instruments import Instrument
@@ -42,6 +42,7 @@ from shared.models import (
 # Asked for once: on Python 3.11 an enum takes ten times as long as a module to give a member.
 _BUY, _SELL = Side.BUY, Side.SELL
 _ENTRY, _EXIT, _MARKET = Purpose.ENTRY, Purpose.EXIT, OrderType.MARKET
+_MULTIPLE = SizingMethod.SIGNAL_MULTIPLE
 _LONG, _SHORT, _FLAT = Target.LONG, Target.SHORT, Target.FLAT
 
 
@@ -292,6 +293,9 @@ class Desk(Losses):
         order = self._order(case, account, book, terms, _ENTRY, wish.enter, 1 if wish.exit else 0)
         if case.protected or terms.trail_percent:
             order.plan = plan_of(case.signal, terms)
+        if terms.sizing.method is _MULTIPLE:
+            # Once and for all: an entry that is checked again later knows its signal no more.
+            order.quantity = shares(terms.sizing, terms, account.user.limits, 1, named=case.signal.quantity)
         if case.market.now_us > case.valid_until_us:
             self.moved(order, Event.EXPIRE, case.market.now_us)
         elif case.refused is not None:
@@ -320,7 +324,8 @@ class Desk(Losses):
             self.refuse(order, Refused("leaving", f"the user leaves {strategy_id}"), market.now_us)
             return
         stop = order.plan.stop_paise if order.plan is not None else 0
-        order.quantity = shares(terms.sizing, terms, account.user.limits, price, stop)
+        if terms.sizing.method is not _MULTIPLE:
+            order.quantity = shares(terms.sizing, terms, account.user.limits, price, stop)
         if order.quantity <= 0:
             self.refuse(order, Refused("too_small", too_small(terms.sizing, price, stop)), market.now_us)
             return

@@ -73,6 +73,8 @@ class UserBooks:
             )
         saved = self.save_user(changed(user, change, self.desk.open_in(user.user_no)))
         flat = [strategy_id for strategy_id, how in change.leave.items() if how == FLATTEN]
+        if change.holdings == FLATTEN:
+            flat = list(self.desk.open_in(saved.user_no))
         return saved, self.leave_all(saved.user_no, flat) if flat else []
 
     def leave_all(self, user_no: int, strategies: list[str]) -> list[Order]:

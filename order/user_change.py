@@ -21,6 +21,8 @@ class UserChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
         limits: New values by name, see `order.users.Limits`.
         subscribe: By strategy id: new terms of a subscription, the fields of `order.users.Terms`; `sizing` is
             [method, value].
+        enabled: False: they enter nothing more.
+        holdings: Of someone who is disabled: what becomes of what is open, `keep` or `flatten`.
         leave: By strategy id: what becomes of a position that the strategy holds for this user, `keep`
             (its exits and stops go on, it enters nothing more) or `flatten`; empty where there is none.
     """
@@ -32,6 +34,7 @@ class UserChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     limits: dict[str, Decimal | bool] = {}
     subscribe: dict[str, dict[str, Any]] = {}
     leave: dict[str, Literal["", "keep", "flatten"]] = {}
+    holdings: Literal["", "keep", "flatten"] = ""
 
 
 def changed(user: User, change: UserChange, open_in: Mapping[str, str]) -> User:
@@ -64,6 +67,8 @@ def changed(user: User, change: UserChange, open_in: Mapping[str, str]) -> User:
             found.append(f"{strategy_id} holds a position for {user.user_id}: say --keep or --flatten")
         else:
             subscriptions[strategy_id] = msgspec.structs.replace(subscriptions[strategy_id], leaving=True)
+    if change.enabled is False and user.enabled and open_in and not change.holdings:
+        found.append(f"{', '.join(open_in)} hold positions: say --keep or --flatten")
     if found:
         raise ConfigurationError(f"User {user.user_id!r} stays as they are: {'; '.join(found)}.")
     check_user(user.user_id, limits, subscriptions)

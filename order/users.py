@@ -16,6 +16,8 @@ LAKH_INR = Decimal(100_000)
 HIGHEST = 1_000_000_000_000
 """No limit, size or sum of money is above it, so that all of them fit a store's integers."""
 
+MOST_TIMES = 1_000
+
 
 class SizingMethod(StrEnum):
     """How a quantity comes from a signal; confidence never sizes."""
@@ -29,6 +31,8 @@ class SizingMethod(StrEnum):
     RISK_PERCENT = "risk_percent"
     """So many shares that *value* percent of the allocation is lost from the price to the stop, rounded down;
     none where the entry has no stop."""
+    SIGNAL_MULTIPLE = "signal_multiple"
+    """*value* times the shares that the signal names, rounded down; none where it names none."""
 
 
 class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +40,7 @@ class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         method: See `SizingMethod`.
-        value: Shares, rupees or percent, as the method says; > 0.
+        value: Shares, rupees, percent or times, as the method says; > 0.
     """
 
     method: SizingMethod = SizingMethod.FIXED_QUANTITY
@@ -202,6 +206,8 @@ def check_user(user_id: str, limits: Limits, subscriptions: dict[str, Terms]) ->
         value = terms.sizing.value
         if not value.is_finite() or not 0 < value <= HIGHEST:
             found.append(f"{strategy_id}: sizing value is {value}; it must be above 0 and at most {HIGHEST}")
+        elif terms.sizing.method is SizingMethod.SIGNAL_MULTIPLE and value > MOST_TIMES:
+            found.append(f"{strategy_id}: {value} times the signal's quantity; at most {MOST_TIMES}")
         elif terms.sizing.method is SizingMethod.FIXED_QUANTITY and value != value.to_integral_value():
             found.append(f"{strategy_id}: a fixed quantity of {value} shares is not whole")
         trail = terms.trail_percent
@@ -217,7 +223,9 @@ def check_user(user_id: str, limits: Limits, subscriptions: dict[str, Terms]) ->
 _FIXED = SizingMethod.FIXED_QUANTITY
 
 
-def shares(sizing: Sizing, terms: Terms, limits: Limits, price_paise: int, stop_paise: int = 0) -> int:
+def shares(
+    sizing: Sizing, terms: Terms, limits: Limits, price_paise: int, stop_paise: int = 0, named: int = 0
+) -> int:
     """Return how many shares an entry at *price_paise* takes; 0 means too small, never rounded up.
 
     Args:
@@ -226,11 +234,14 @@ def shares(sizing: Sizing, terms: Terms, limits: Limits, price_paise: int, stop_
         limits: For the capital.
         price_paise: Reference price, > 0.
         stop_paise: Where the entry's stop stands; 0: it has none.
+        named: Shares that the signal names; 0: none.
     """
     if sizing.method is _FIXED:
         return int(sizing.value)
     if sizing.method is SizingMethod.FIXED_VALUE:
         return int(sizing.value * 100) // price_paise
+    if sizing.method is SizingMethod.SIGNAL_MULTIPLE:
+        return int(named * sizing.value)
     allocation = limits.capital_inr * terms.allocation_percent / 100
     if sizing.method is SizingMethod.RISK_PERCENT:
         risk_paise = abs(price_paise - stop_paise) if stop_paise else 0
@@ -240,6 +251,8 @@ def shares(sizing: Sizing, terms: Terms, limits: Limits, price_paise: int, stop_
 
 def too_small(sizing: Sizing, price_paise: int, stop_paise: int) -> str:
     """Return why *sizing* gives no share at a price."""
+    if sizing.method is SizingMethod.SIGNAL_MULTIPLE:
+        return f"the signal names no quantity of which {sizing.value} times is a share"
     price = f"{rupees(price_paise)}"
     if sizing.method is not SizingMethod.RISK_PERCENT:
         return f"one share costs {price}"

@@ -220,6 +220,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         stop, target: Protective and profit price, rupees, where the strategy gives them.
         add: Adds to an existing position of the same direction instead of ALREADY_THERE.
         leg: Distinguishes several signals of one strategy on one bar.
+        quantity: Shares that the strategy names, for users who take a multiple of it; 0: none.
     """
 
     schema: int = SIGNAL_SCHEMA
@@ -240,6 +241,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     target: Decimal | None = None
     add: bool = False
     leg: int = 0
+    quantity: int = 0
 
     @property
     def action(self) -> SignalType:

@@ -27,6 +27,7 @@ class Decision:
         reason: For a human, one line.
         stop, target: Protective and profit price, rupees, where the strategy has them.
         add: Adds to a position of the same direction.
+        quantity: Shares, for users who take a multiple of them; 0: it names none.
     """
 
     signal_type: SignalType
@@ -35,6 +36,7 @@ class Decision:
     stop: Decimal | None = None
     target: Decimal | None = None
     add: bool = False
+    quantity: int = 0
 
 
 class Strategy(Generic[P]):

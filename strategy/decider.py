@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from shared.bus.codec import MAX_QUANTITY
 from shared.errors import ConfigurationError
 from shared.ex_dates import ExDates
 from shared.ids import signal_id
@@ -224,6 +225,7 @@ class Decider:
             stop=_on_grid(decision.stop, tick),
             target=_on_grid(decision.target, tick),
             add=decision.add,
+            quantity=decision.quantity,
         )
 
 
@@ -236,6 +238,8 @@ def _check(decision: Decision) -> None:
         raise ValueError("HOLD is no signal; return None")
     if not (math.isfinite(decision.confidence) and 0.0 <= decision.confidence <= 1.0):
         raise ValueError(f"confidence {decision.confidence} is not within 0 to 1")
+    if not 0 <= decision.quantity <= MAX_QUANTITY:
+        raise ValueError(f"{decision.quantity} is not within 0 and {MAX_QUANTITY} shares")
     for price in (decision.stop, decision.target):
         if price is not None and not (price.is_finite() and price > 0):
             raise ValueError(f"{price} is no price")

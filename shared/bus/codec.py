@@ -27,6 +27,7 @@ MAX_PRICE = Decimal(10_000_000)
 MAX_REASON = 500
 MAX_COUNT = 2**53
 MAX_LEG = 1000
+MAX_QUANTITY = 10_000_000
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 MAX_VALIDITY = timedelta(days=1)
@@ -120,6 +121,8 @@ def _faults(signal: Signal, now: datetime | None) -> Iterator[str]:
         yield f"reason: {len(signal.reason)} characters, at most {MAX_REASON}"
     if not 0 <= signal.bar_volume <= MAX_COUNT:
         yield f"bar_volume: {signal.bar_volume} is not a count of shares"
+    if not 0 <= signal.quantity <= MAX_QUANTITY:
+        yield f"quantity: {signal.quantity} is not within 0 and {MAX_QUANTITY} shares"
     if not 0 <= signal.leg <= MAX_LEG:
         yield f"leg: {signal.leg} is not within 0 and {MAX_LEG}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -127,6 +128,51 @@ def test_who_subscribes_again_enters_again(room: Room) -> None:
     room.give("ENTER_LONG")
     change(room, leave={"s": "keep"})
     assert not change(room, subscribe={"s": {}}).subscriptions["s"].leaving
+
+
+def test_who_is_disabled_says_what_becomes_of_what_is_held(room: Room) -> None:
+    room.user()
+    room.give("ENTER_LONG")
+    with pytest.raises(ConfigurationError, match="s hold positions: say --keep or --flatten"):
+        change(room, enabled=False)
+    assert room.books.users["u1"].enabled
+    assert not change(room, enabled=False, holdings="keep").enabled
+    assert room.held() == 10
+    assert not change(room, enabled=False, name="N").enabled, "who is disabled already is asked nothing"
+    change(room, enabled=False, holdings="flatten")
+    assert room.held() == 0
+    assert room.audit().clean
+
+
+def test_who_is_disabled_without_a_position_is_asked_nothing(room: Room) -> None:
+    room.user()
+    assert not change(room, enabled=False).enabled
+
+
+def test_multiple_of_the_signals_shares_is_sized_by_the_signal(room: Room) -> None:
+    room.user(sizing=Sizing(SizingMethod.SIGNAL_MULTIPLE, Decimal("1.5")), allow_short=True)
+    (none,) = room.give("ENTER_LONG")
+    assert none.rule == "too_small: the signal names no quantity of which 1.5 times is a share"
+    room.later(60)
+    (order,) = room.give("ENTER_LONG", quantity=7)
+    assert (order.state, order.quantity) == ("FILLED", 10)
+    assert room.audit().clean
+
+
+def test_multiple_of_the_signals_shares_outlasts_a_wait_and_a_restart(make_room: Callable[..., Room]) -> None:
+    room = make_room("realistic")
+    room.user(sizing=Sizing(SizingMethod.SIGNAL_MULTIPLE, Decimal(2)))
+    room.give("BUY", quantity=4)
+    room.later(1)
+    room.quote("2500")
+    room.later(1)
+    room.give("REVERSE", quantity=3)
+    room.open()
+    for _ in range(2):
+        room.later(1)
+        room.quote("2500")
+    assert room.held() == -6
+    assert room.audit().clean
 
 
 def test_family_is_stored_and_read(room: Room) -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 from decimal import Decimal as D
+from decimal import localcontext
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from order.users import (
     DEMO_LIMITS,
@@ -19,7 +22,7 @@ from order.users import (
 from shared.errors import ConfigurationError
 from shared.models import Product
 
-FIXED, VALUE, PERCENT, _RISK = SizingMethod
+FIXED, VALUE, PERCENT, RISK, MULTIPLE = SizingMethod
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,61 @@ def test_shares_are_rounded_down(
 ) -> None:
     terms = Terms(sizing=Sizing(method, D(value)), allocation_percent=D(allocation))
     assert shares(terms.sizing, terms, Limits(), price_paise) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "named", "expected"),
+    [("2", 7, 14), ("0.5", 7, 3), ("0.1", 9, 0), ("1000", 0, 0), ("1.999", 1, 1)],
+)
+def test_multiple_of_what_the_signal_names_is_rounded_down(value: str, named: int, expected: int) -> None:
+    sizing = Sizing(MULTIPLE, D(value))
+    assert shares(sizing, Terms(), Limits(), 250_000, named=named) == expected
+
+
+amounts = st.decimals("0.01", "100000000", places=2)
+prices = st.integers(1, 10**9)
+
+
+@given(
+    method=st.sampled_from(SizingMethod),
+    value=amounts,
+    allocation=st.decimals("0.01", "100", places=2),
+    capital=amounts,
+    price=prices,
+    stop=st.integers(0, 10**9),
+    named=st.integers(0, 10**7),
+)
+def test_shares_never_exceed_what_they_are_sized_by_and_leave_less_than_one_more(
+    method: SizingMethod, value: D, allocation: D, capital: D, price: int, stop: int, named: int
+) -> None:
+    terms = Terms(sizing=Sizing(method, value), allocation_percent=allocation)
+    found = shares(terms.sizing, terms, Limits(capital_inr=capital), price, stop, named)
+    part = capital * allocation / 100 * value / 100
+    budget, each = {
+        FIXED: (value, D(1)),
+        VALUE: (value, D(price) / 100),
+        PERCENT: (part, D(price) / 100),
+        RISK: (part if stop and stop != price else D(0), D(abs(price - stop) or 1) / 100),
+        MULTIPLE: (value * named, D(1)),
+    }[method]
+    assert found >= 0
+    with localcontext(prec=60):
+        assert found * each <= budget < (found + 1) * each
+
+
+@given(value=amounts, price=prices, stop=prices, more=st.integers(1, 10**6))
+def test_wider_stop_or_higher_price_never_takes_more_shares(
+    value: D, price: int, stop: int, more: int
+) -> None:
+    terms = Terms(sizing=Sizing(RISK, value))
+    wider = stop - more if stop < price else stop + more
+    if wider > 0:
+        assert shares(terms.sizing, terms, Limits(), price, wider) <= shares(
+            terms.sizing, terms, Limits(), price, stop
+        ) or stop == price
+    for method in (VALUE, PERCENT):
+        sizing = Sizing(method, value)
+        assert shares(sizing, terms, Limits(), price + more) <= shares(sizing, terms, Limits(), price)
 
 
 def test_default_limits_are_those_of_the_semantics() -> None:
@@ -74,6 +132,7 @@ def test_bad_limit_is_named(field: str, bad: str) -> None:
         (Terms(sizing=Sizing(FIXED, D(0))), "sizing value is 0"),
         (Terms(sizing=Sizing(VALUE, D(-1))), "sizing value is -1"),
         (Terms(sizing=Sizing(PERCENT, D("NaN"))), "sizing value is NaN"),
+        (Terms(sizing=Sizing(MULTIPLE, D(1001))), "1001 times the signal's quantity; at most 1000"),
         (Terms(sizing=Sizing(FIXED, D("1e30"))), "sizing value is 1E+30"),
         (Terms(allow_short=True, product=Product.DELIVERY), "need the product INTRADAY"),
         (Terms(allocation_percent=D("100.01")), "allocation_percent is 100.01"),

@@ -29,7 +29,7 @@ class _NoParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Echo(Strategy[_NoParameters]):
-    """Does what the price says: 13 raises, 14 is a bad decision, a round hundred is nothing."""
+    """Does what the price says: 13 raises, 14 and 15 are bad decisions, a round hundred is nothing."""
 
     name = "echo"
     parameters_type = _NoParameters
@@ -44,7 +44,11 @@ class _Echo(Strategy[_NoParameters]):
             raise KeyError("unlucky")
         if price == 14:
             return Decision(SignalType.BUY, 1.5, "too sure")
-        return None if price % 100 == 0 else Decision(SignalType.BUY, 0.9, "up", stop=Decimal("1.234"))
+        if price == 15:
+            return Decision(SignalType.BUY, 0.9, "too few", quantity=-1)
+        if price % 100 == 0:
+            return None
+        return Decision(SignalType.BUY, 0.9, "up", stop=Decimal("1.234"), quantity=7)
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +74,7 @@ def test_signal_carries_the_bar_and_the_deadline(bars: Bars) -> None:
     [signal] = _feed(_decider(_config()), [bar])
     assert signal.signal_id == signal_id("replay-x", "e", "RELIANCE", "1m", bar.close_us, 0)
     assert (signal.price, signal.stop, signal.bar_volume) == (Decimal("2500.05"), Decimal("1.25"), 100)
+    assert signal.quantity == 7
     assert signal.bar_close == bar.closed_at
     assert signal.valid_until - signal.accepted_at == timedelta(seconds=60)
 
@@ -96,9 +101,9 @@ def test_bar_that_came_before_is_not_taken_again(bars: Bars) -> None:
 
 def test_failing_strategy_is_counted_and_the_others_go_on(bars: Bars) -> None:
     decider = _decider(_config("first"), _config("second"))
-    signals = _feed(decider, bars([101.0, 13.0, 14.0, 102.0]))
+    signals = _feed(decider, bars([101.0, 13.0, 14.0, 15.0, 102.0]))
     assert [signal.strategy_id for signal in signals] == ["first", "second"] * 2
-    assert decider.failures == {"first": 2, "second": 2}
+    assert decider.failures == {"first": 3, "second": 3}
 
 
 def test_larger_timeframe_decides_on_its_own_bars(bars: Bars) -> None:
