@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 
+import apsw
 import structlog
 
 from broker.base import VenueState
@@ -29,7 +30,7 @@ from proof.mortal_store import Died, MortalStore, mortal_store
 from shared.bus.codec import encode
 from shared.calendar import Calendar
 from shared.clock import ManualClock
-from shared.errors import StoreError
+from shared.errors import StoreError, TradingError
 from shared.ids import signal_id
 from shared.instruments import Instruments
 from shared.models import AT_VENUE_STATES, DONE_STATES, OrderState, Quote, Signal, SignalType, instant
@@ -56,6 +57,13 @@ COMPARED = 0.2
 
 KINDS = (SignalType.BUY, SignalType.BUY, SignalType.SELL, SignalType.EXIT_LONG)
 USER = "u1"
+
+
+FAULTS = (
+    apsw.Error, TradingError, ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+"""What a defect of the core may raise: a finding of its seed."""
 
 
 @dataclass
@@ -368,7 +376,7 @@ def simulate_quietly(seed: int) -> Outcome:
     )
     try:
         return simulate(seed)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is this seed's finding
+    except FAULTS as error:
         return Outcome(seed, wrong=[f"it ended in {error!r}"[:300]])
 
 
