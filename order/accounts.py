@@ -39,6 +39,7 @@ class Account:
         "max_deviation_bps",
         "max_gross_paise",
         "max_order_paise",
+        "max_risk_paise",
         "min_price_paise",
         "open_books",
         "rejects",
@@ -81,6 +82,7 @@ class Account:
             strategy_id: int(self.max_gross_paise * terms.allocation_percent / 100)
             for strategy_id, terms in user.subscriptions.items()
         }
+        self.max_risk_paise = whole_paise(limits.capital_inr * limits.max_risk_percent / 100)
         self.min_price_paise = whole_paise(limits.min_price_inr)
         self.sends = deque(self.sends, maxlen=limits.max_orders_minute)
 

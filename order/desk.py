@@ -416,6 +416,7 @@ class Desk(Losses):
                 order.price_paise,
                 order.quantity * order.price_paise,
                 self,
+                order.plan.stop_paise if order.plan is not None else 0,
             )
         )
 

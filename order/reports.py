@@ -24,7 +24,7 @@ from order.accounts import Account
 from order.books import Book
 from order.cover import Cover
 from order.lifecycle import Event
-from order.orders import CORRECTION_LEG, Order, Purpose
+from order.orders import CORRECTION_LEG, MANUAL, Order, Purpose
 from order.resolver import FATE_UNKNOWN, Evidence, Nets, Resolver, pause_us
 from order.risk import STALE_QUOTE_US, Refused, quote_age_us
 from order.wire import Line, Wire
@@ -259,7 +259,7 @@ class Reports(Resolver):
             self.refuse(order, Refused("frozen", f"the fate of order {frozen} is not known"), now_us)
         elif crossing is not None:
             self.refuse(order, Refused("crossing", crossing), now_us)
-        elif order.order_type is OrderType.MARKET and (
+        elif (order.order_type is OrderType.MARKET or order.run != MANUAL) and (
             quote is None or quote_age_us(order.run, quote, now_us) > STALE_QUOTE_US
         ):
             self.refuse(order, Refused("stale_quote", "no fresh price when its turn came"), now_us)

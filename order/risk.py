@@ -106,7 +106,7 @@ class Market:
 
 @dataclass(slots=True)
 class Entry:
-    """An entry as the rules see it."""
+    """An entry as the rules see it; `stop_paise` is 0 where it has no stop."""
 
     market: Market
     account: Account
@@ -117,6 +117,7 @@ class Entry:
     price_paise: int
     value_paise: int
     sight: Sight
+    stop_paise: int = 0
 
 
 def check_market(market: Market, calendar: Calendar) -> Refused | None:

@@ -181,6 +181,16 @@ def order_value(entry: Entry) -> str | None:
 
 
 @entry_rule
+def risk(entry: Entry) -> str | None:
+    """What is lost down to the stop is bounded; where there is no stop, the day's loss is the bound."""
+    if not entry.stop_paise:
+        return None
+    risked = abs(entry.price_paise - entry.stop_paise) * entry.quantity
+    limit = entry.account.max_risk_paise
+    return f"{rupees(risked)} down to the stop is over {rupees(limit)}" if risked > limit else None
+
+
+@entry_rule
 def positions(entry: Entry) -> str | None:
     """The number of open positions is bounded."""
     books = entry.account.open_books

@@ -61,6 +61,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_entries_day: Entries a day, all symbols.
         max_entries_symbol_day: Entries a day in one symbol.
         max_orders_second, max_orders_minute: Orders in a rolling second and minute.
+        max_risk_percent: What one entry may lose down to its stop, percent of the capital.
         min_price_inr: Cheaper shares are not entered.
         min_turnover_crore: Nor shares that turn over less a day, crores of rupees, where that is known.
         max_deviation_percent: Price against a fresh quote.
@@ -79,6 +80,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_entries_symbol_day: int = 3
     max_orders_second: int = 2
     max_orders_minute: int = 30
+    max_risk_percent: Decimal = Decimal("0.5")
     min_price_inr: Decimal = Decimal(20)
     min_turnover_crore: Decimal = Decimal(10)
     max_deviation_percent: Decimal = Decimal("0.5")
@@ -156,6 +158,7 @@ DEMO_LIMITS = Limits(
     max_entries_symbol_day=50,
     max_orders_second=9,
     max_orders_minute=200,
+    max_risk_percent=Decimal(5),
 )
 """Room for the specification's 100 × ₹2,500 and for a lively demonstration; labelled `demo`."""
 

@@ -43,6 +43,7 @@ WIDE = Limits(
     max_gross=Decimal(10),
     day_loss_percent=Decimal(100),
     strategy_loss_percent=Decimal(100),
+    max_risk_percent=Decimal(100),
     max_entries_day=10_000,
     max_entries_symbol_day=10_000,
     max_orders_second=10_000,

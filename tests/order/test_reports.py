@@ -418,3 +418,11 @@ def test_order_given_up_that_the_broker_shows_first_of_all_is_followed_after_a_r
     far.open()
     report(far, book(far.clock.now_us(), row(order.tag, VenueState.COMPLETE, filled=10)))
     assert (states(far), far.held(run=RUN)) == (["FILLED"], 10)
+
+
+def test_limit_entry_whose_price_has_gone_stale_while_it_waited_does_not_leave(far: Room) -> None:
+    far.direct(order_type="LIMIT", price=2490)
+    (order,) = far.books.desk.at_work[RUN, "RELIANCE"].values()
+    far.later(3.5)
+    assert not far.books.claim(order)
+    assert order.rule.startswith("stale_quote: ")

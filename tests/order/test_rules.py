@@ -422,3 +422,12 @@ def test_entry_that_could_meet_the_familys_own_order_is_refused() -> None:
     assert isinstance(wish.sight, Board)
     wish.sight.meets = "another account of the family sent a SELL"
     assert rule_of(wish) == "crossing"
+
+
+@pytest.mark.parametrize(
+    ("stop", "refused"), [(0, None), (PRICE - 5_000, None), (PRICE - 5_005, "risk"), (PRICE + 5_005, "risk")]
+)
+def test_loss_down_to_the_stop_is_bounded(stop: int, refused: str | None) -> None:
+    wish = entry()
+    wish.stop_paise = stop
+    assert rule_of(wish) == refused
