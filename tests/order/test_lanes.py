@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.base import Accepted, Rejected
+from order.breaker import LOST_IN_A_ROW
 from order.lanes import Lanes
 from shared.errors import ConfigurationError
 from shared.models import Quote
 from shared.store.thread import OwnedThread
-from tests.order.venue import ScriptedVenue, carry_out, price, send
+from tests.order.venue import LOST, ScriptedVenue, carry_out, price, send
 
 if TYPE_CHECKING:
     from tests.order.conftest import Room
@@ -39,6 +40,39 @@ async def test_a_slow_account_delays_nobody(make_room: Callable[..., Room]) -> N
     with pytest.raises(ConfigurationError, match="No account of u3"):
         lanes.disarm(["u3"])
     slow.broken = quick.broken = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("order.lane.CLOSE_S", 0.1)
+        await lanes.close()
+    thread.close()
+
+
+async def test_an_account_that_swallows_orders_takes_no_more_of_them_and_delays_nobody(
+    make_room: Callable[..., Room],
+) -> None:
+    room, thread = make_room(venues={}), OwnedThread("test")
+    hole, quick = (ScriptedVenue(*said, now_us=room.clock.now_us) for said in ((LOST,), ()))
+    books = await thread.run(room.open)
+    lanes = Lanes({"u1": hole, "u2": quick}, thread, books)
+    for name in ("u1", "u2"):
+        await lanes.connect(await thread.run(lambda name=name: room.user(name, broker="wire")))  # type: ignore[misc]
+    assert [state.armed for state in await lanes.arm(())] == [True, True]
+    room.board.run = "sandbox-test"
+
+    def taken() -> int:
+        return len(hole.posts) + sum(ticket.freed for ticket in hole.tickets)
+
+    for count, symbol in enumerate(("RELIANCE", "INFY", "SBIN", "ITC", "TCS"), start=1):
+        room.board.update([Quote(symbol, 250_000, room.at_us, 1000, room.clock.now_us())])
+        signal = room.received(room.signal("BUY", symbol, run="sandbox-test"))
+        lanes.dispatch(await thread.run(books.take, "default", [signal]))
+        async with asyncio.timeout(3):
+            while len(quick.posts) < count or taken() < count:  # noqa: ASYNC110 - see above
+                await asyncio.sleep(0.01)
+    assert len(hole.posts) == LOST_IN_A_ROW
+    notes = {state.user_id: state.notes for state in lanes.states()}
+    assert any("entries wait" in note for note in notes["u1"])
+    assert not any("entries wait" in note for note in notes["u2"])
+    hole.broken = quick.broken = True
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("order.lane.CLOSE_S", 0.1)
         await lanes.close()
