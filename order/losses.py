@@ -95,7 +95,7 @@ class Losses(Switching):
         while self._losing:
             _, account = self._losing.popitem()
             run = self.name_of(account.market_no)
-            self._value(account)
+            self._value(account)  # what was open and is realised now must not count twice
             self._look_at(account, account.day, now_us)
             self._look_at_house(account.house, run, account.day, now_us)
 
@@ -106,8 +106,6 @@ class Losses(Switching):
         account, strategy_no = order.account, order.book.key[1]
         if order.purpose is _ENTRY:
             account.rejects = 0
-        if account.unrealised_paise:
-            self._value(account)  # what was open and is realised now must not count twice
         if (
             -account.day_net_paise >= account.day_loss_paise
             or -account.strategy_day_net.get(strategy_no, 0) >= account.strategy_loss_paise

@@ -104,6 +104,7 @@ class Calendar:
         self._no_settlement = self._holidays | set(table.settlement_holidays)
         self._special = {special.date: special for special in table.special}
         self._times = sorted(table.sessions, key=lambda times: times.since, reverse=True)
+        self._entries: dict[tuple[int, bool], tuple[Session, int, int] | None] = {}
         self._sessions: dict[tuple[date, bool], Session | None] = {}
         for earlier, later in pairwise(sorted(times.since for times in self._times)):
             if earlier == later:
@@ -182,13 +183,12 @@ class Calendar:
         out as a regular day does. Budget sessions on week-ends have regular hours.
         """
         closing_auction = instrument is not None and instrument.closing_auction
-        session = self.session_at(at_us, closing_auction=closing_auction)
-        if session is None or not session.contains(at_us):
-            return False
-        regular = at_ist(session.day, "09:15"), at_ist(session.day, "15:30")
-        if session.kind == "regular" or session.windows == (regular,):
-            return at_ist(session.day, FIRST_ENTRY) <= at_us < at_ist(session.day, LAST_ENTRY)
-        return session.open_us + ENTRY_AFTER_OPEN_US <= at_us < session.close_us - ENTRY_BEFORE_CLOSE_US
+        key = (at_us + IST_OFFSET_US) // DAY_US, closing_auction
+        if key not in self._entries:  # asked for with every signal
+            session = self.session_at(at_us, closing_auction=closing_auction)
+            self._entries[key] = None if session is None else (session, *_entry_times(session))
+        found = self._entries[key]
+        return found is not None and found[1] <= at_us < found[2] and found[0].contains(at_us)
 
     def next_open(self, at_us: int) -> int:
         """Return the first instant at or after *at_us* at which continuous trading starts, µs UTC.
@@ -203,6 +203,14 @@ class Calendar:
                 if start >= at_us:
                     return start
         raise ConfigurationError(f"No trading session within {_SEARCH_DAYS} days after {instant(at_us)}.")
+
+
+def _entry_times(session: Session) -> tuple[int, int]:
+    """Return from when and until when positions may be opened by default."""
+    regular = at_ist(session.day, "09:15"), at_ist(session.day, "15:30")
+    if session.kind == "regular" or session.windows == (regular,):
+        return at_ist(session.day, FIRST_ENTRY), at_ist(session.day, LAST_ENTRY)
+    return session.open_us + ENTRY_AFTER_OPEN_US, session.close_us - ENTRY_BEFORE_CLOSE_US
 
 
 def day_of(at_us: int) -> date:

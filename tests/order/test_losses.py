@@ -90,6 +90,15 @@ def test_loss_of_all_users_closes_everything(room: Room) -> None:
     assert views(room)[0].startswith("FLATTEN of the house in sandbox-test until 2024-07-01")
 
 
+def test_loss_that_is_realised_counts_no_more_as_open_in_the_house(room: Room) -> None:
+    user(room)
+    user(room, "u2", loss=50, shares=1)
+    buy(room)
+    show(room, 250_000 - 17_000)
+    assert (room.held(run=SIM), room.held(run=SIM, user_no=2)) == (0, 1)
+    assert [view.partition(" in ")[0] for view in views(room)] == ["FLATTEN of user u1"]
+
+
 def test_loss_switch_holds_over_a_restart_until_the_next_day(room: Room) -> None:
     user(room)
     buy(room)
