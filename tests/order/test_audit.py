@@ -66,7 +66,8 @@ def test_empty_store_is_clean(room: Room) -> None:
         ("unexplained", "UPDATE meta SET value = value + 1 WHERE key = 'paper_venue_no'"),
         (
             "duplicate",
-            "UPDATE orders SET venue_no = (SELECT min(venue_no) FROM orders)"
+            "UPDATE orders SET venue_no ="
+            " (SELECT venue_no FROM orders WHERE signal_no = 1 AND user_no = 1 AND leg = 0)"
             " WHERE signal_no = 1 AND user_no = 2",
         ),
     ],
