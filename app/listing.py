@@ -14,7 +14,7 @@ from shared.calendar import IST
 if TYPE_CHECKING:
     from app.strategies import StrategyView
     from order.reading import FillView, OrderView, PositionView, SignalView
-    from order.users import Sizing, User
+    from order.users import ShownUser, Sizing
 
 STATE_STYLES = {
     "FILLED": "green",
@@ -196,14 +196,14 @@ def _protection(row: PositionView) -> Cell:
     return Cell(row.protection, "bold red" if "UNPROTECTED" in row.protection else "")
 
 
-def _users(rows: Sequence[User]) -> list[Column[User]]:
+def _users(rows: Sequence[ShownUser]) -> list[Column[ShownUser]]:
     return [
         Column("user", lambda row: row.user_id),
         Column("name", lambda row: row.name, rank=3),
         Column("profile", lambda row: row.profile, rank=6),
         Column("group", lambda row: row.group, rank=7),
         Column("family", lambda row: row.family, rank=10),
-        Column("broker", lambda row: row.broker, rank=5),
+        Column("mode", lambda row: row.mode, rank=5),
         Column("on", lambda row: "yes" if row.enabled else "no"),
         Column("subscriptions", _subscriptions, least=40),
         Column("capital", lambda row: money(row.limits.capital_inr), right=True, rank=1),
@@ -213,7 +213,7 @@ def _users(rows: Sequence[User]) -> list[Column[User]]:
     ]
 
 
-def _subscriptions(row: User) -> str:
+def _subscriptions(row: ShownUser) -> str:
     taken = (
         f"{name}: {size(terms.sizing)}, {terms.product}{', LEAVING' if terms.leaving else ''}"
         for name, terms in row.subscriptions.items()

@@ -85,15 +85,20 @@ async def _settle(settings: Settings, said: Verdict, group: str | None) -> Case:
 
 def keeper(settings: Settings, group: str | None) -> OrderManager:
     """Return who asks the process that keeps the books, or keeps them for a moment where none does."""
-    environment = _environment(settings)
+    environment = environment_of(settings)
     # Without accounts no order leaves, whatever the settings of this shell say.
     settings = settings.model_copy(update={"paper_trading": environment == "paper"})
     return OrderManager(environment == "paper", environment=environment, settings=settings, group=group)
 
 
-def _environment(settings: Settings) -> str:
+def environment_of(settings: Settings) -> str:
+    """Return what the books are marked with.
+
+    Raises:
+        StoreError: There are none, or they cannot be read.
+    """
     with closing(Reader(settings.home, settings.postgres_url)) as reader:
-        return reader.database.meta("environment") or "paper"
+        return reader.environment
 
 
 def _confirm(said: Verdict) -> None:

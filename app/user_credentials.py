@@ -76,7 +76,7 @@ def keep(user_id: str, file: Path | None, *, ask_totp: bool) -> None:
     store.save(credentials)
     print(f"{user_id}: the credentials of {masked_code(credentials.client_code)} are kept, encrypted.")
     if user.broker != BROKER:
-        print(f"{user_id} trades on {user.broker} until `trading users edit {user_id} --broker {BROKER}`.")
+        print(f"{user_id} trades on {user.broker} until `trading users edit {user_id} --mode sandbox`.")
     else:
         _connect(settings, user)
 

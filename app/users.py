@@ -14,15 +14,15 @@ import msgspec
 
 from app.listing import size
 from app.plan import plan
-from app.review import keeper
+from app.review import environment_of, keeper
 from order.manager import OrderManager
 from order.reading import Reader
 from order.user_change import UserChange
-from order.users import Limits, Terms, User, check_user
-from shared.errors import ConfigurationError, StoreError
+from order.users import Limits, Terms, User, check_user, shown_users
+from shared.errors import ConfigurationError, RefusedBySafety, StoreError
 from shared.settings import Settings
 
-WORD = "import"
+WORD, BROKER = "import", "angel_one"
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ def add(
     made = _changed(blank, UserChange(limits=values)).limits
 
     async def ask(manager: OrderManager) -> User:
-        chosen = broker or ("paper" if manager.paper else "angel_one")
+        chosen = broker or ("paper" if manager.paper else BROKER)
         return await manager.add_user(
             user_id, name=name, family=family, broker=chosen, limits=made, group=group
         )
@@ -107,6 +107,33 @@ def subscribe(
             f"No strategy {strategy_id!r} is configured.", remedy=f"Known: {', '.join(known)}."
         )
     change(user_id, {"subscribe": {strategy_id: dict(terms)}}, group=group, as_json=as_json)
+
+
+def broker_of(broker: str | None, mode: str | None) -> str | None:
+    """Return the broker that a mode stands for, or the one that was named; None: neither was.
+
+    Raises:
+        ConfigurationError: Both were, or these books know no such mode.
+        RefusedBySafety: The mode is `live`.
+    """
+    if mode is None or broker is not None:
+        if mode is not None:
+            raise ConfigurationError("--mode and --broker say the same.", remedy="Give one of them.")
+        return broker
+    if mode == "live":
+        raise RefusedBySafety(
+            "Live trading is not part of this version.", remedy="--mode sandbox rehearses it."
+        )
+    if mode in ("paper", "shadow"):
+        return mode
+    if mode != "sandbox":
+        raise ConfigurationError(f"There is no mode {mode!r}.", remedy="paper, shadow or sandbox.")
+    if _environment(Settings.load()) == "paper":
+        raise ConfigurationError(
+            "The books of this state folder are of paper.",
+            remedy="A rehearsal has a folder of its own: set TRADING_HOME, and PAPER_TRADING=false.",
+        )
+    return BROKER
 
 
 def pairs(values: Sequence[str]) -> dict[str, Decimal | bool]:
@@ -201,6 +228,16 @@ def _through(settings: Settings, group: str | None, ask: Any) -> Any:
     return asyncio.run(run())
 
 
+def _environment(settings: Settings) -> str:
+    """Return what the books are marked with, or will be by what the settings say."""
+    try:
+        return environment_of(settings)
+    except StoreError:
+        if settings.postgres_url is None and any(settings.home.glob("*.db")):
+            raise  # there are some, and they cannot be read
+    return plan(settings).environment
+
+
 def _manager(settings: Settings, group: str | None) -> OrderManager:
     """Return who keeps the books; where there are none yet, they are made for what the settings say."""
     try:
@@ -288,14 +325,15 @@ def _confirm(count: int) -> None:
         raise ConfigurationError("Not confirmed; nothing has changed.")
 
 
-def _show(user: User, as_json: bool, only: str = "") -> None:
+def _show(stored: User, as_json: bool, only: str = "") -> None:
+    (user,) = shown_users([stored], _environment(Settings.load()))
     if as_json:
         print(msgspec.json.encode(user.limits if only else user).decode())
         return
     limits = [(name, f"{getattr(user.limits, name)}") for name in user.limits.__struct_fields__]
     rows = [] if only else [
         ("user", user.user_id), ("name", user.name or "–"), ("group", user.group),
-        ("family", user.family or "–"), ("broker", user.broker), ("profile", user.profile or "–"),
+        ("family", user.family or "–"), ("mode", user.mode), ("profile", user.profile or "–"),
         ("enters", "yes" if user.enabled else "no, disabled"),
         *((f"in {name}", _told(terms)) for name, terms in user.subscriptions.items()),
     ]  # fmt: skip

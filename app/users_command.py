@@ -28,7 +28,15 @@ Family = Annotated[
     str | None,
     typer.Option("--family", help="Accounts of one family: their orders must not cross. '' for none."),
 ]
-Broker = Annotated[str | None, typer.Option("--broker", help="`paper` or `angel_one`.")]
+Broker = Annotated[str | None, typer.Option("--broker", help="`paper`, `shadow` or `angel_one`.")]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        "--mode",
+        help="In place of --broker: `paper` fills here, `shadow` tells what would be sent and sends nothing, "
+        "`sandbox` goes to an account of theirs; `live` is not part of this version.",
+    ),
+]
 LimitValues = Annotated[
     list[str] | None,
     typer.Option("--limit", metavar="NAME=VALUE", help="As `users limits` lists them; repeatable."),
@@ -45,9 +53,10 @@ def users(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from app.listing import USERS
+    from order.users import shown_users
 
     with open_reader() as reader:
-        show_rows(reader.users(), as_json, USERS)
+        show_rows(shown_users(reader.users(), reader.environment), as_json, USERS)
 
 
 @users_app.command()
@@ -57,6 +66,7 @@ def add(
     name: Name = None,
     family: Family = None,
     broker: Broker = None,
+    mode: Mode = None,
     limit: LimitValues = None,
     group: Group = None,
     as_json: Json = False,
@@ -64,7 +74,8 @@ def add(
     """Add a user, with cautious limits; they take part once they are subscribed to a strategy."""
     from app import users
 
-    users.add(user, name or "", family or "", broker, limit or [], group=group, as_json=as_json)
+    chosen = users.broker_of(broker, mode)
+    users.add(user, name or "", family or "", chosen, limit or [], group=group, as_json=as_json)
 
 
 @users_app.command()
@@ -83,16 +94,18 @@ def edit(
     name: Name = None,
     family: Family = None,
     broker: Broker = None,
+    mode: Mode = None,
     group: Group = None,
     as_json: Json = False,
 ) -> None:
-    """Change a user's name, family or broker."""
+    """Change a user's name or family, or where their orders go."""
     from app import users
 
-    given = {"name": name, "family": family, "broker": broker}
+    given = {"name": name, "family": family, "broker": users.broker_of(broker, mode)}
     wanted = {key: value for key, value in given.items() if value is not None}
     if not wanted:
-        raise ConfigurationError("Nothing is to be changed.", remedy="Give --name, --family or --broker.")
+        remedy = "Give --name, --family, --broker or --mode."
+        raise ConfigurationError("Nothing is to be changed.", remedy=remedy)
     users.change(user, wanted, group=group, as_json=as_json)
 
 

@@ -92,8 +92,8 @@ class StoreVenue(Protocol):
     name: str
     profile: str
 
-    def place(self, terms: OrderTerms, quote: Quote | None) -> VenueFill | None:
-        """Take an order; return what fills at once, or None where it rests."""
+    def place(self, terms: OrderTerms, quote: Quote | None) -> VenueFill | VenueCancel | None:
+        """Take an order; return what fills at once, or why it ends at once, or None where it rests."""
         ...
 
     def match(self, terms: OrderTerms, quote: Quote) -> VenueAnswer:

@@ -16,7 +16,7 @@ from shared.instrument_master import MasterRow
 from shared.instruments import Instruments
 from shared.secret import Secret
 
-_STORE_VENUES = {"paper": "broker.paper"}
+_STORE_VENUES = {"paper": "broker.paper", "shadow": "broker.shadow"}
 _MASTERS = {"angel_one": "broker.angel_one.master"}
 _CONNECTIONS = {"angel_one": "broker.angel_one.connection"}
 _FRAMES = {"angel_one": "broker.angel_one.frames"}
@@ -47,6 +47,15 @@ def store_venue(name: str, profile: str) -> StoreVenue:
         raise ConfigurationError(f"There is no broker {name!r}.", remedy=f"Known: {', '.join(known())}.")
     venue: StoreVenue = import_module(module).make(profile)
     return venue
+
+
+def store_venues(profile: str) -> dict[str, StoreVenue]:
+    """Return all in-store venues by name, with a fill *profile* where they fill.
+
+    Raises:
+        ConfigurationError: No such profile.
+    """
+    return {name: store_venue(name, profile) for name in _STORE_VENUES}
 
 
 def connection(
@@ -117,4 +126,5 @@ __all__ = [
     "instrument_list",
     "known",
     "store_venue",
+    "store_venues",
 ]

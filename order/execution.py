@@ -68,7 +68,7 @@ class Execution(Memory):
         self.venue_no += 1
         order.venue_no = self.changes.venue_no = self.venue_no
         fill = venue.place(order.terms(slippage_bps(order.instrument)), quote)
-        if fill is not None and fill.quantity == order.quantity:
+        if isinstance(fill, VenueFill) and fill.quantity == order.quantity:
             # All within this transaction: nothing is ever at work, so nothing is reserved.
             order.walk(FILLED_AT_ONCE, now_us)
             self._book(order, fill)
@@ -81,7 +81,10 @@ class Execution(Memory):
         self._reserve(order, order.quantity)
         self._note(order)
         self._keep(order)
-        if fill is not None:
+        if isinstance(fill, VenueCancel):
+            order.rule = fill.reason
+            self.moved(order, Event.CANCEL, now_us)
+        elif fill is not None:
             self._record(order, fill, now_us)
 
     def queue(self, order: Order) -> None:

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from broker.base import RemoteVenue, StoreVenue
-from broker.registry import store_venue
+from broker.registry import store_venues
 from order.account_state import AccountState
 from order.bookkeeper import Bookkeeper, Unreadable
 from order.control import ControlClient, ControlServer
@@ -286,7 +286,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
         return self._open
 
     def _open_books(self) -> Bookkeeper:
-        venues = self._venues or {"paper": store_venue("paper", self.settings.paper_profile)}
+        venues = self._venues or store_venues(self.settings.paper_profile)
         store = self.place.open(self._environment)
         books = Bookkeeper(
             store,

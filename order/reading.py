@@ -133,6 +133,11 @@ class Reader:
         self._names = {int(no): str(name) for no, name in self._sql.execute("SELECT no, name FROM names")}
         self._users = {user.user_no: user for user in read_users(self.database)}
 
+    @property
+    def environment(self) -> str:
+        """What the store is marked with."""
+        return self.database.meta("environment") or "paper"
+
     def users(self) -> list[User]:
         """Return all users by number."""
         return list(self._users.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -119,6 +120,21 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leaving: bool = False
 
 
+def mode_of(broker: str, environment: str) -> str:
+    """Return what becomes of the orders of whoever is with *broker*.
+
+    Args:
+        broker: Name in the broker registry.
+        environment: Of the store: `paper`, `sandbox`, `proof`, `live`.
+
+    Returns:
+        `paper`: filled here; `shadow`: decided, told and not sent; else where they go: `sandbox` or `live`.
+    """
+    if broker in ("paper", "shadow"):
+        return broker
+    return "live" if environment == "live" else "sandbox"
+
+
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """A trading account's owner as the store keeps them.
 
@@ -147,6 +163,19 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     def tag(self, signal_id: str, leg: int = 0, slice_no: int = 0, attempt: int = 0) -> str:
         """Return the tag of this user's order of that key, whichever broker they are with today."""
         return order_tag(self.account or self.broker, self.user_id, signal_id, leg, slice_no, attempt)
+
+
+class ShownUser(User, frozen=True, kw_only=True):
+    """A user with what becomes of their orders; see `mode_of`."""
+
+    mode: str
+
+
+def shown_users(users: Iterable[User], environment: str) -> list[ShownUser]:
+    """Return *users* of a store that is marked with *environment*."""
+    return [
+        ShownUser(**msgspec.structs.asdict(user), mode=mode_of(user.broker, environment)) for user in users
+    ]
 
 
 DEMO_LIMITS = Limits(

@@ -13,6 +13,7 @@ from app.grid import lay_out
 from app.listing import FILLS, ORDERS, POSITIONS, SIGNALS, STRATEGIES, USERS, Listing, ist, money, times
 from app.strategies import StrategyView
 from order.reading import Reader
+from order.users import shown_users
 from strategy.config import DEFAULT_CONFIGS
 
 
@@ -29,7 +30,7 @@ def listings(reader: Reader) -> list[tuple[Listing[Any], list[Any]]]:
         (ORDERS, list(reader.orders(50, all_intents=True))),
         (FILLS, list(reader.fills(50))),
         (POSITIONS, list(reader.positions(marks={"RELIANCE": 200_000}))),
-        (USERS, list(reader.users())),
+        (USERS, shown_users(reader.users(), reader.environment)),
         (STRATEGIES, [StrategyView.of(config) for config in DEFAULT_CONFIGS]),
     ]
 

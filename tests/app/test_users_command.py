@@ -69,6 +69,27 @@ def test_mistakes_name_what_there_is(tmp_path: Path, trading: Trading) -> None:
         assert said in done.stderr
 
 
+def test_mode_says_where_orders_go(tmp_path: Path, trading: Trading) -> None:
+    paper, rehearsal = tmp_path / "paper", {"home": tmp_path / "sandbox", "PAPER_TRADING": "false"}
+    assert told(trading("users", "add", "asha", "--json", home=paper))["mode"] == "paper"
+    shadow = told(trading("users", "edit", "asha", "--mode", "shadow", "--json", home=paper))
+    assert (shadow["mode"], shadow["broker"]) == ("shadow", "shadow")
+    listed = json.loads(trading("users", "--json", home=paper).stdout)
+    assert (listed["user_id"], listed["mode"]) == ("asha", "shadow")
+    assert "shadow" in trading("users", home=paper).stdout
+    assert told(trading("users", "add", "asha", "--json", **rehearsal))["mode"] == "sandbox"
+    again = trading("users", "edit", "asha", "--mode", "sandbox", "--json", **rehearsal)
+    assert told(again)["broker"] == "angel_one"
+    for words, code, said in (
+        (("--mode", "live"), 3, "Live trading is not part of this version."),
+        (("--mode", "sandbox"), 2, "are of paper"),
+        (("--mode", "other"), 2, "There is no mode 'other'."),
+        (("--mode", "paper", "--broker", "paper"), 2, "--mode and --broker say the same."),
+    ):
+        done = trading("users", "edit", "asha", *words, home=paper)
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
 def test_users_go_from_one_installation_to_another_by_a_file(tmp_path: Path, trading: Trading) -> None:
     one, two, file = tmp_path / "one", tmp_path / "two", tmp_path / "users.json"
     trading("users", "add", "asha", "--family", "rao", home=one)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from broker.registry import store_venues
 from shared.models import Disposition, OrderState, Quote
 
 if TYPE_CHECKING:
@@ -228,4 +229,21 @@ def test_stop_order_sleeps_over_a_restart_and_fills_once_its_price_has_come(room
     room.later(1)
     room.quote("2504")
     assert room.rows()[0].state == "FILLED", "a stop that has woken stays awake"
+    assert room.audit().clean
+
+
+def test_shadow_decides_everything_and_holds_nothing(make_room: Callable[..., Room]) -> None:
+    room = make_room(venues=store_venues("instant"))
+    room.user(broker="shadow", max_order_inr=Decimal(30_000))
+    (order,) = room.give("BUY")
+    assert (order.state, order.quantity, order.filled) == ("CANCELLED", 10, 0)
+    assert order.rule == (
+        "shadow: BUY 10 RELIANCE INTRADAY as a LIMIT with protection near 2500.00 would have been sent"
+    )
+    assert (room.held(), room.books.engaged(1)) == (0, False)
+    room.later(60)
+    (refused,) = room.give("BUY", price="3500")
+    assert refused.rule.startswith("order_value"), "rules hold as they will"
+    assert room.direct().state == "CANCELLED"
+    room.open()
     assert room.audit().clean
