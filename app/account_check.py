@@ -11,12 +11,20 @@ from typing import Any, TypeVar
 from app.connections import BROKER
 from app.credentials import pin_problem, totp_problem
 from app.doctor import Finding
-from app.plan import CREDENTIALS, ENDPOINTS, account_of, is_local, missing_credentials
+from app.plan import (
+    CREDENTIALS,
+    ENDPOINTS,
+    account_of,
+    is_local,
+    missing_credentials,
+    stored_accounts,
+)
 from broker.account import BrokerAccount, BrokerConnection
 from broker.registry import connection
 from shared.clock import SystemClock
 from shared.errors import ConfigurationError, TradingError, VenueUnavailable
 from shared.instruments import Instruments
+from shared.secret import masked_code
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -26,7 +34,15 @@ def look(settings: Settings) -> Iterator[Finding]:
     """Look at names, forms, then at a login; yields one finding for each."""
     missing = missing_credentials(settings)
     urls = [name for name in ENDPOINTS if getattr(settings, name.lower())]
-    if len(missing) == len(CREDENTIALS) and not urls:
+    users = stored_accounts(settings)
+    for number, each in enumerate(users):
+        kept = f"{masked_code(each.client_code.reveal())} is kept"
+        serves = " and serves the market data" if not number and len(missing) == len(CREDENTIALS) else ""
+        advice = f"`trading users credentials check {each.user_id}` logs in with it."
+        yield Finding(f"account of {each.user_id}", True, kept + serves, advice)
+    if len(missing) == len(CREDENTIALS) and users:
+        missing = []
+    elif len(missing) == len(CREDENTIALS) and not urls:
         advice = f"To read from Angel One set {', '.join(CREDENTIALS)} (env.template says what each is)."
         yield Finding("account", True, "none: a sandbox of our own serves the market data", advice)
         return
@@ -35,7 +51,7 @@ def look(settings: Settings) -> Iterator[Finding]:
     wrong = list(_forms(settings))
     yield from wrong
     try:
-        account = account_of(settings)
+        account = account_of(settings, others=bool(users))
     except ConfigurationError as error:
         if not missing:
             yield Finding("account", False, error.what, error.remedy)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.account_check import address, look
+from app.credentials import Credentials, CredentialStore
 from app.plan import CREDENTIALS
 from broker.account import BrokerAccount, Egress
 from shared.secret import Secret
@@ -67,6 +68,22 @@ def test_credential_of_the_wrong_form_is_a_fault_before_any_login(field: str, va
     assert list(found) == [field.upper()]
     ok, what, _ = found[field.upper()]
     assert not ok and said in what
+
+
+def test_users_credentials_are_told_masked_and_stand_in_for_the_environments(tmp_path: Path) -> None:
+    store = CredentialStore(tmp_path / "var", Secret(KEY))
+    more = {"pin": "4711", "totp_secret": GOOD["angel_one_totp_secret"]}
+    for user_id in ("asha", "bharat"):
+        store.save(Credentials(user_id=user_id, client_code=f"{user_id}-1", api_key="canary-key", **more))
+    found = findings(home=tmp_path / "var", secrets_key=KEY)
+    assert found["account of asha"][1] == "as**-1 is kept and serves the market data"
+    assert found["account of bharat"][1] == "bh****-1 is kept"
+    assert all(ok for ok, _, _ in found.values())
+    assert "account" not in found
+    ok, what, _ = findings(home=tmp_path / "var", secrets_key=KEY, angel_one_base_url="http://127.0.0.1:1")[
+        "account"
+    ]
+    assert not ok and "ANGEL_ONE_FEED_URL" in what
 
 
 def test_endpoints_in_part_are_a_fault() -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from app.plan import CREDENTIALS, Data, Plan, Venue, account_of, is_loopback, plan
+from app.credentials import Credentials, CredentialStore
+from app.plan import CREDENTIALS, Data, Plan, Venue, account_of, is_loopback, plan, stored_accounts
 from shared.errors import EXIT_REFUSED, EXIT_USAGE, ConfigurationError, RefusedBySafety
+from shared.secret import Secret
 from shared.settings import Settings
 
 CANARY = "canary-4711"
@@ -125,3 +127,55 @@ def test_loopback_is_judged_by_the_host_alone(url: str, expected: bool) -> None:
 
 def test_account_shows_no_secret() -> None:
     assert CANARY not in repr(plan(settings(**KEYS, **LOCAL)))
+
+
+# -- accounts of users --------------------------------------------------------------------------------
+
+KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+
+
+def kept(home: Path, user_id: str, client_code: str) -> None:
+    more = {"api_key": CANARY, "pin": "4711", "totp_secret": "", "registered_address": "192.0.2.7"}
+    store = CredentialStore(home, Secret(KEY))
+    store.save(Credentials(user_id=user_id, client_code=client_code, **more))
+
+
+def planned(home: Path, **given: object) -> tuple[str, list[str]]:
+    """Return whose the data account is, and whose accounts there are."""
+    made = plan(settings(home=home, secrets_key=KEY, **given))
+    assert made.account is not None
+    return made.account.user_id, [each.user_id for each in made.users]
+
+
+def test_first_users_account_is_the_data_account_where_the_environment_has_none(tmp_path: Path) -> None:
+    kept(tmp_path, "bharat", "B1")
+    kept(tmp_path, "asha", "A1")
+    assert planned(tmp_path) == ("asha", ["asha", "bharat"])
+    (first, _) = stored_accounts(settings(home=tmp_path, secrets_key=KEY, **LOCAL))
+    assert (first.base_url, first.egress.registered_address) == (LOCAL["angel_one_base_url"], "192.0.2.7")
+    assert (first.client_code.reveal(), first.totp_secret.reveal()) == ("A1", "")
+    assert CANARY not in repr(first)
+
+
+def test_environments_account_is_its_owners_unless_they_have_their_own(tmp_path: Path) -> None:
+    kept(tmp_path, "asha", "A1")
+    assert planned(tmp_path, **KEYS) == ("user_001", ["user_001", "asha"])
+    kept(tmp_path, "user_001", "U1")
+    assert planned(tmp_path, **KEYS) == ("data account", ["asha", "user_001"])
+
+
+def test_account_that_a_user_and_the_environment_have_is_one(tmp_path: Path) -> None:
+    kept(tmp_path, "asha", KEYS["angel_one_client_code"])
+    assert planned(tmp_path, **KEYS) == ("asha", ["asha"])
+
+
+def test_credentials_of_users_open_no_real_host_for_orders(tmp_path: Path) -> None:
+    kept(tmp_path, "asha", "A1")
+    with pytest.raises(RefusedBySafety, match="read-only"):
+        plan(settings(home=tmp_path, secrets_key=KEY, paper_trading=False))
+    assert plan(settings(home=tmp_path, secrets_key=KEY, paper_trading=False, **LOCAL)).data is Data.SANDBOX
+
+
+def test_replay_reads_no_credentials(tmp_path: Path) -> None:
+    kept(tmp_path, "asha", "A1")
+    assert plan(settings(home=tmp_path), replay=True) == Plan(Venue.PAPER, Data.REPLAY)

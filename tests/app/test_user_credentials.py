@@ -183,6 +183,21 @@ def test_code_is_asked_for_where_no_secret_is_kept(
     assert (state["armed"], state["needs_code"]) == (True, False)
 
 
+def test_run_at_a_terminal_asks_for_the_code(
+    tmp_path: Path, trading: Trading, place: dict[str, str], file: Path, sandbox: dict[str, Any]
+) -> None:
+    home = tmp_path / "var"
+    code = pyotp.TOTP(sandbox["accounts"][1]["totp_secret"]).now()
+    trading("users", "add", "asha", home=home, **place)
+    trading(
+        "users", "credentials", "set", "asha", "--from-file", str(file), "--ask-totp", home=home, **place
+    )
+    ended, shown = at_terminal(code, "run", "--for", "3", home=home, **place)
+    assert (ended, "One-time code of asha (S0****02), Enter where" in shown) == (0, True), shown
+    assert "is needed" not in shown
+    assert code not in shown
+
+
 def at_terminal(typed: str, *words: str, home: Path, **more: str) -> tuple[int, str]:
     """Run the command line at a terminal where *typed* is typed once it asks; return exit code and output."""
     ours, theirs = pty.openpty()
