@@ -15,7 +15,7 @@ from order.account_state import AccountState
 from order.control import ControlClient
 from order.place import Place
 from order.user_door import LOGIN_TIMEOUT_S
-from shared.errors import ConfigurationError, TradingError
+from shared.errors import ConfigurationError, LoginRefused, TradingError, VenueUnavailable
 from shared.settings import Settings
 
 TIMEOUT_S = 120.0
@@ -39,7 +39,6 @@ def arm(users: Sequence[str], *, yes: bool, group: str | None = None, as_json: b
     Raises:
         NotArmed: The books of an account do not agree with the broker's, or cannot be read.
         ConfigurationError: Nothing runs, nothing is connected, nobody said yes or typed a code.
-        LoginRefused: The broker does not take a code.
     """
     place = Place.of(Settings.load(), group)
     before = _ask(place, "accounts", ())
@@ -99,7 +98,10 @@ def _ask(place: Place, do: str, users: Sequence[str]) -> list[AccountState]:
 
 def _log_in(place: Place, state: AccountState) -> None:
     given = {"user_id": state.user_id, "code": ask(state.user_id, state.account)}
-    asyncio.run(ControlClient(place.control).ask("log_in", given, LOGIN_TIMEOUT_S))
+    try:
+        asyncio.run(ControlClient(place.control).ask("log_in", given, LOGIN_TIMEOUT_S))
+    except (LoginRefused, VenueUnavailable) as error:
+        print(f"trading: {error}", file=sys.stderr)  # it stays OFF; the others are armed
 
 
 def _confirm() -> None:

@@ -175,6 +175,10 @@ def test_code_is_asked_for_where_no_secret_is_kept(
     assert accounts(trading, home, place)["asha"]["needs_code"]
     nobody = trading("arm", "--yes", home=home, **place)
     assert (nobody.returncode, "nobody is there to type it" in nobody.stderr) == (2, True)
+    code, shown = at_terminal("000000", "arm", "--yes", home=home, **place)
+    assert code == 1, shown
+    assert "Angel One refuses the login of asha" in shown
+    assert "Not armed: asha." in shown
     code, shown = at_terminal(pyotp.TOTP(secret).now(), "arm", "--yes", "--json", home=home, **place)
     assert code == 0, shown
     assert "One-time code of asha (S0****02)" in shown
