@@ -303,6 +303,9 @@ def test_order_that_a_rule_became_is_booked_as_ours(room: Room) -> None:
     assert (found.clean, found.findings, found.foreign) == (True, (), 1)
     assert room.query("SELECT count(*) FROM account_marks WHERE kind = 'paused'") == [(0,)]
     assert room.audit().clean
+    # A next rule of the same numbers, on the same day, has not become that order again.
+    room.books.desk.nights[at.night.book].state = N.RESTING
+    assert room.books.reconcile(1, "minute", [], {}, 0).foreign == 1
 
 
 def test_fill_seen_before_the_list_is_neither_by_hand_nor_anothers(room: Room) -> None:
