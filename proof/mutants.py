@@ -140,7 +140,7 @@ def blind_append() -> None:
 
 @mutant
 def exit_from_signal() -> None:
-    """An exit is as large as an entry would be, whatever was bought and whatever the broker shows."""
+    """An exit is as large as an entry would be, whatever was bought, and nobody looks at it again."""
     send = Execution.send
 
     def sent(self: Execution, order: Order, quote: Quote | None, now_us: int) -> None:
@@ -149,11 +149,11 @@ def exit_from_signal() -> None:
             order.quantity = int(terms.sizing.value)
         send(self, order, quote, now_us)
 
-    def uncovered(*_: object) -> None:
-        return None
+    def covered(*_: object) -> bool:
+        return True
 
     put(Execution, "send", sent)
-    put(Reports, "cover", uncovered)
+    put(Reports, "_covered", covered)  # the second look at it, at the claim
 
 
 @mutant
