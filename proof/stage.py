@@ -32,7 +32,7 @@ from shared.store.sqlite import Database as SqliteDatabase
 from strategy.outbox import DATABASE_FILE
 from strategy.outbox import SCHEMA as OUTBOX
 
-COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from app.start import main; main()")
 START_S = 30.0
 STOP_S = 10.0
 POLL_S = 0.02
