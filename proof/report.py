@@ -84,6 +84,7 @@ class Report:
             "lost": self.lost,
             "duplicate": self.duplicate,
             "unexplained": self.unexplained,
+            "recoveries": len(self.recoveries),
             "recovery_p50_s": round(_quantile(self.recoveries, 0.5), 2),
             "recovery_p99_s": round(_quantile(self.recoveries, 0.99), 2),
             "mutants": {"caught": self.caught, "total": len(self.mutants), "by": self.mutants},
@@ -120,8 +121,10 @@ def prove(
     report = Report(seed, profile)
     began = time.monotonic()
     for scene in scenes.storms(profile, seed, server):
+        known = len(report.recoveries)
         _storm(report, scene, keep)
-        say(f"{scene.name}: {report.line()}")
+        own = report.recoveries[known:]
+        say(f"{scene.name}: {len(own)} recoveries, p99 {_quantile(own, 0.99):.1f} s; so far {report.line()}")
     _simulate(report, scenes.SEEDS[profile])
     say(f"{report.seeds:,} simulations, {len(report.seeds_wrong)} wrong")
     with ThreadPoolExecutor(MUTANTS_AT_ONCE) as pool:
