@@ -80,10 +80,10 @@ def _ask(place: Place, do: str, users: Sequence[str]) -> list[AccountState]:
     if lock.try_acquire():
         lock.release()
         whose = "" if place.group is None else f" for the group {place.group!r}"
-        why = "they are connected" if do == "accounts" else "arming lasts"
+        why = "they are connected until it ends" if do == "accounts" else "arming lasts for the day"
         raise ConfigurationError(
             f"Nobody keeps the books of {place.home}{whose}.",
-            remedy=f"Start `trading run` with PAPER_TRADING=false first; {why} until it ends.",
+            remedy=f"Start `trading run` with PAPER_TRADING=false first; {why}.",
         )
     client = ControlClient(place.control)
     answer = asyncio.run(client.ask(do, {"users": list(users)}, TIMEOUT_S))

@@ -121,7 +121,7 @@ def arm(
 ) -> None:
     """Let connected accounts take entries, once their books agree with the broker's.
 
-    Arming lasts until the running system ends. Exits need no arming.
+    Arming lasts for the day, until midnight in India or the running system's end. Exits need no arming.
     """
     from app import arming
 

@@ -14,11 +14,12 @@ from order.lane import Lane
 from order.orders import Order
 from order.switches import Level, TurnRequest
 from order.users import User
+from shared.clock import ist_day
 from shared.errors import ConfigurationError, LockHeld, StoreError
 from shared.store.thread import OwnedThread
 
 WATCH_S = 1.0
-"""Between two comparisons of what went out with what was claimed."""
+"""Between two looks at what went out and at the day."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class Lanes:
         self._books = books
         self._lanes: dict[str, Lane] = {}
         self._watch: asyncio.Task[None] | None = None
+        self._day = ist_day(books.clock.now_us())
 
     async def connect(self, user: User) -> None:
         """Give *user* a lane where there is an account for them; it takes exits only until armed.
@@ -70,7 +72,7 @@ class Lanes:
         self._lanes[user.user_id] = lane
         lane.start()
         if self._watch is None:
-            self._watch = asyncio.create_task(self._watch_sends(), name="watch over sends")
+            self._watch = asyncio.create_task(self._watch_on(), name="watch")
 
     async def join(self, user: User) -> bool:
         """Open and connect the account of a *user* who came after the start; return whether they have a lane.
@@ -128,11 +130,20 @@ class Lanes:
             self._watch.cancel()
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
 
-    async def _watch_sends(self) -> None:
+    def _watch_day(self) -> None:
+        """Close all accounts for entries where another day has begun: sessions and arming are for one day."""
+        day = ist_day(self._books.clock.now_us())
+        if day != self._day and any(self._books.armed.values()):
+            log.warning("another day has begun: accounts take no entries until they are armed again")
+            self._books.armed.update(dict.fromkeys(self._books.armed, False))
+        self._day = day
+
+    async def _watch_on(self) -> None:
         """Kill the house when more orders went out than were claimed: nothing here may do that."""
         told: dict[str, int] = {}
         while True:
             await asyncio.sleep(WATCH_S)
+            self._watch_day()
             for user_id, lane in self._lanes.items():
                 surplus = lane.venue.placed - lane.claims
                 if surplus <= told.get(user_id, 0):

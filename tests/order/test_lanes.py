@@ -9,6 +9,7 @@ import pytest
 from broker.base import Accepted, Rejected
 from order.breaker import LOST_IN_A_ROW
 from order.lanes import Lanes
+from shared.clock import DAY_US, IST_OFFSET_US
 from shared.errors import ConfigurationError
 from shared.models import Quote
 from shared.store.thread import OwnedThread
@@ -163,6 +164,32 @@ async def test_user_who_comes_later_is_dialled_once_and_takes_part(far: Room) ->
         await lanes.log_in("u3", "123456")
     assert [state.armed for state in await lanes.arm(())] == [True]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("order.lane.CLOSE_S", 0.1)
+        await lanes.close()
+    thread.close()
+
+
+async def test_arming_is_for_one_day(make_room: Callable[..., Room], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("order.lanes.WATCH_S", 0.01)
+    room, thread = make_room(venues={}), OwnedThread("test")
+    books = await thread.run(room.open)
+    lanes = Lanes({"u1": ScriptedVenue(now_us=room.clock.now_us)}, thread, books)
+    user = await thread.run(lambda: room.user(broker="wire"))
+    await lanes.connect(user)
+    (state,) = await lanes.arm(())
+    assert state.armed
+    to_midnight_s = DAY_US // 1_000_000 - (room.clock.now_us() + IST_OFFSET_US) % DAY_US // 1_000_000
+    room.clock.advance(to_midnight_s - 60)
+    await asyncio.sleep(0.05)
+    assert room.armed[user.user_no] is True
+    room.clock.advance(120)
+    async with asyncio.timeout(3):
+        while room.armed[user.user_no]:  # noqa: ASYNC110 - the lanes know no event
+            await asyncio.sleep(0.01)
+    (state,) = await lanes.arm(())
+    await asyncio.sleep(0.05)
+    assert (state.armed, room.armed[user.user_no]) == (True, True)
+    with monkeypatch.context() as patch:
         patch.setattr("order.lane.CLOSE_S", 0.1)
         await lanes.close()
     thread.close()
