@@ -180,14 +180,14 @@ async def test_arming_is_for_one_day(make_room: Callable[..., Room], monkeypatch
     assert state.armed
     to_midnight_s = DAY_US // 1_000_000 - (room.clock.now_us() + IST_OFFSET_US) % DAY_US // 1_000_000
     room.clock.advance(to_midnight_s - 60)
-    await asyncio.sleep(0.05)
+    lanes._watch_day()
     assert room.armed[user.user_no] is True
     room.clock.advance(120)
     async with asyncio.timeout(3):
         while room.armed[user.user_no]:  # noqa: ASYNC110 - the lanes know no event
             await asyncio.sleep(0.01)
     (state,) = await lanes.arm(())
-    await asyncio.sleep(0.05)
+    lanes._watch_day()
     assert (state.armed, room.armed[user.user_no]) == (True, True)
     with monkeypatch.context() as patch:
         patch.setattr("order.lane.CLOSE_S", 0.1)
