@@ -203,6 +203,7 @@ def _users(rows: Sequence[ShownUser]) -> list[Column[ShownUser]]:
         Column("profile", lambda row: row.profile, rank=6),
         Column("group", lambda row: row.group, rank=7),
         Column("family", lambda row: row.family, rank=10),
+        *([Column("algo id", lambda row: row.algo_id, rank=11)] if any(row.algo_id for row in rows) else []),
         Column("mode", lambda row: row.mode, rank=5),
         Column("on", lambda row: "yes" if row.enabled else "no"),
         Column("subscriptions", _subscriptions, least=40),

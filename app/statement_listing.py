@@ -32,6 +32,7 @@ class Section:
 def title(found: Statement) -> str:
     """Return what a statement is headed with."""
     owner = found.user_id if found.name in ("", found.user_id) else f"{found.name}, {found.user_id}"
+    owner += f", algo id {found.algo_id}" if found.algo_id else ""
     return f"Statement of {owner}, {found.day.strftime('%d %b %Y')}, {found.market}"
 
 

@@ -32,6 +32,7 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: str = ""
     group: str = "default"
     family: str = ""
+    algo_id: str = ""
     broker: str = "paper"
     enabled: bool = True
     limits: Limits = Limits()
@@ -48,6 +49,7 @@ def add(
     user_id: str,
     name: str,
     family: str,
+    algo_id: str,
     broker: str | None,
     limits: Sequence[str],
     *,
@@ -67,7 +69,7 @@ def add(
     async def ask(manager: OrderManager) -> User:
         chosen = broker or ("paper" if manager.paper else BROKER)
         return await manager.add_user(
-            user_id, name=name, family=family, broker=chosen, limits=made, group=group
+            user_id, name=name, family=family, algo_id=algo_id, broker=chosen, limits=made, group=group
         )
 
     _show(_through(Settings.load(), group, ask), as_json)
@@ -203,7 +205,7 @@ def import_file(file: Path, *, yes: bool, group: str | None) -> None:
         remedy = "`trading users export` writes such a file."
         raise ConfigurationError(f"{file}: {error}.", remedy=remedy) from error
     for each in wanted:
-        check_user(each.user_id, each.limits, each.subscriptions)
+        check_user(each.user_id, each.limits, each.subscriptions, each.algo_id)
     stored = {each.user_id: each for each in _stored(settings)}
     lines = [line for each in wanted for line in _differences(stored.get(each.user_id), each)]
     if not lines:
@@ -255,8 +257,8 @@ def _manager(settings: Settings, group: str | None) -> OrderManager:
 async def _put(manager: OrderManager, wanted: Exported, stored: Mapping[str, Exported]) -> User:
     if wanted.user_id not in stored:
         await manager.add_user(
-            wanted.user_id, name=wanted.name, family=wanted.family, broker=wanted.broker,
-            limits=wanted.limits, group=wanted.group if manager.place.group else None,
+            wanted.user_id, name=wanted.name, family=wanted.family, algo_id=wanted.algo_id,
+            broker=wanted.broker, limits=wanted.limits, group=wanted.group if manager.place.group else None,
         )  # fmt: skip
     before = stored.get(wanted.user_id)
     gone = set(before.subscriptions) - set(wanted.subscriptions) if before is not None else set()
@@ -265,8 +267,8 @@ async def _put(manager: OrderManager, wanted: Exported, stored: Mapping[str, Exp
     return await manager.change_user(
         wanted.user_id,
         UserChange(
-            name=wanted.name, family=wanted.family, broker=wanted.broker, enabled=wanted.enabled,
-            limits=limits, subscribe=terms, leave=dict.fromkeys(gone, ""),
+            name=wanted.name, family=wanted.family, algo_id=wanted.algo_id, broker=wanted.broker,
+            enabled=wanted.enabled, limits=limits, subscribe=terms, leave=dict.fromkeys(gone, ""),
         ),
     )  # fmt: skip
 
@@ -293,8 +295,9 @@ def _stored(settings: Settings) -> list[Exported]:
         return []
     return [
         Exported(
-            user_id=user.user_id, name=user.name, group=user.group, family=user.family, broker=user.broker,
-            enabled=user.enabled, limits=user.limits, subscriptions=user.subscriptions,
+            user_id=user.user_id, name=user.name, group=user.group, family=user.family,
+            algo_id=user.algo_id, broker=user.broker, enabled=user.enabled, limits=user.limits,
+            subscriptions=user.subscriptions,
         )
         for user in users
     ]  # fmt: skip
@@ -312,7 +315,8 @@ def _differences(before: Exported | None, after: Exported) -> list[str]:
 
 
 def _flat(user: Exported) -> dict[str, str]:
-    plain = {name: str(getattr(user, name)) for name in ("name", "group", "family", "broker", "enabled")}
+    names = ("name", "group", "family", "algo_id", "broker", "enabled")
+    plain = {name: str(getattr(user, name)) for name in names}
     plain |= {name: f"{getattr(user.limits, name)}" for name in user.limits.__struct_fields__}
     return plain | {f"subscription {name}": _told(terms) for name, terms in user.subscriptions.items()}
 
@@ -333,7 +337,8 @@ def _show(stored: User, as_json: bool, only: str = "") -> None:
     limits = [(name, f"{getattr(user.limits, name)}") for name in user.limits.__struct_fields__]
     rows = [] if only else [
         ("user", user.user_id), ("name", user.name or "–"), ("group", user.group),
-        ("family", user.family or "–"), ("mode", user.mode), ("profile", user.profile or "–"),
+        ("family", user.family or "–"), ("algo id", user.algo_id or "–"), ("mode", user.mode),
+        ("profile", user.profile or "–"),
         ("enters", "yes" if user.enabled else "no, disabled"),
         *((f"in {name}", _told(terms)) for name, terms in user.subscriptions.items()),
     ]  # fmt: skip

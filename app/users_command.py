@@ -28,6 +28,14 @@ Family = Annotated[
     str | None,
     typer.Option("--family", help="Accounts of one family: their orders must not cross. '' for none."),
 ]
+AlgoId = Annotated[
+    str | None,
+    typer.Option(
+        "--algo-id",
+        help="What the exchange has registered their orders under; '' for none. It is kept and shown; "
+        "no order carries it: the broker's wire has no field for it.",
+    ),
+]
 Broker = Annotated[str | None, typer.Option("--broker", help="`paper`, `shadow` or `angel_one`.")]
 Mode = Annotated[
     str | None,
@@ -65,6 +73,7 @@ def add(
     user: UserArgument,
     name: Name = None,
     family: Family = None,
+    algo_id: AlgoId = None,
     broker: Broker = None,
     mode: Mode = None,
     limit: LimitValues = None,
@@ -75,7 +84,8 @@ def add(
     from app import users
 
     chosen = users.broker_of(broker, mode)
-    users.add(user, name or "", family or "", chosen, limit or [], group=group, as_json=as_json)
+    who = user, name or "", family or "", algo_id or ""
+    users.add(*who, chosen, limit or [], group=group, as_json=as_json)
 
 
 @users_app.command()
@@ -93,18 +103,20 @@ def edit(
     user: UserArgument,
     name: Name = None,
     family: Family = None,
+    algo_id: AlgoId = None,
     broker: Broker = None,
     mode: Mode = None,
     group: Group = None,
     as_json: Json = False,
 ) -> None:
-    """Change a user's name or family, or where their orders go."""
+    """Change a user's name, family or algo id, or where their orders go."""
     from app import users
 
-    given = {"name": name, "family": family, "broker": users.broker_of(broker, mode)}
+    chosen = users.broker_of(broker, mode)
+    given = {"name": name, "family": family, "algo_id": algo_id, "broker": chosen}
     wanted = {key: value for key, value in given.items() if value is not None}
     if not wanted:
-        remedy = "Give --name, --family, --broker or --mode."
+        remedy = "Give --name, --family, --algo-id, --broker or --mode."
         raise ConfigurationError("Nothing is to be changed.", remedy=remedy)
     users.change(user, wanted, group=group, as_json=as_json)
 

@@ -92,11 +92,12 @@ def read_users(database: Database, group: str | None = None) -> list[User]:
             limits=_decoded(str(row[7]), Limits, f"the limits of {row[1]}"),
             account=str(row[8]),
             family=str(row[9]),
+            algo_id=str(row[10]),
             subscriptions=subscriptions.get(int(row[0]), {}),
         )
         for row in sql.execute(
-            "SELECT user_no, user_id, name, group_name, broker, enabled, profile, limits, account, family"
-            " FROM users WHERE group_name = coalesce(?, group_name) ORDER BY user_no",
+            "SELECT user_no, user_id, name, group_name, broker, enabled, profile, limits, account, family,"
+            " algo_id FROM users WHERE group_name = coalesce(?, group_name) ORDER BY user_no",
             (group,),
         )
     ]

@@ -6,6 +6,6 @@ from pathlib import Path
 
 from shared.store.schema import Schema
 
-SCHEMA = Schema(migrations=Path(__file__).parent / "migrations", head="0009")
+SCHEMA = Schema(migrations=Path(__file__).parent / "migrations", head="0010")
 FILE_NAME = "orders.db"
 LOCK_NAME = "order.lock"

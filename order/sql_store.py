@@ -321,10 +321,11 @@ class SqlOrderStore:
             sql.execute(
                 "INSERT INTO users"
                 " (user_no, user_id, name, group_name, broker, enabled, profile, limits, created_us, account,"
-                " family) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " family, algo_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (user_no) DO UPDATE SET name = excluded.name,"
                 " group_name = excluded.group_name, broker = excluded.broker, enabled = excluded.enabled,"
-                " profile = excluded.profile, limits = excluded.limits, family = excluded.family",
+                " profile = excluded.profile, limits = excluded.limits, family = excluded.family,"
+                " algo_id = excluded.algo_id",
                 rows["users"][0],
             )
             sql.execute("UPDATE subscriptions SET active = 0 WHERE user_no = ?", (user.user_no,))

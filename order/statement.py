@@ -167,6 +167,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """A user's day in one market, rupees.
 
     Attributes:
+        algo_id: As the user has it now; which one they had before is in the journal.
         charges: Of the day by kind; see `KINDS`. They add up to `of_day.charges`.
         adjustment: What the day's charges are beyond those booked with its fills.
         booked: Whether the day is over and charged as a contract note has it; else they are estimates.
@@ -198,6 +199,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     net: Decimal
     slippage: Decimal
     slippage_bps: Decimal | None
+    algo_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,7 @@ class Owner:
     user_id: str
     name: str
     market: str
+    algo_id: str = ""
 
 
 def statement(
@@ -281,6 +284,7 @@ def statement(
         net=rupees(after[0] - after[1]) + unrealised,
         slippage=rupees(slipped),
         slippage_bps=_bps(slipped, at_reference),
+        algo_id=owner.algo_id,
     )
 
 

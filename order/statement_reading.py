@@ -74,7 +74,7 @@ class StatementReader(Ledger):
         """
         user = next(user for user in self.users() if user.user_id == user_id)
         return statement(
-            Owner(user.user_id, user.name, run),
+            Owner(user.user_id, user.name, run, user.algo_id),
             day,
             list(self._intents(user_id, run, day)),
             self._traded(user_id, run),

@@ -29,6 +29,7 @@ class UserChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
 
     name: str | None = None
     family: str | None = None
+    algo_id: str | None = None
     broker: str | None = None
     enabled: bool | None = None
     limits: dict[str, Decimal | bool] = {}
@@ -71,13 +72,14 @@ def changed(user: User, change: UserChange, open_in: Mapping[str, str]) -> User:
         found.append(f"{', '.join(open_in)} hold positions: say --keep or --flatten")
     if found:
         raise ConfigurationError(f"User {user.user_id!r} stays as they are: {'; '.join(found)}.")
-    check_user(user.user_id, limits, subscriptions)
     plain = {
         name: value
-        for name in ("name", "family", "broker", "enabled")
+        for name in ("name", "family", "algo_id", "broker", "enabled")
         if (value := getattr(change, name)) is not None
     }
-    return msgspec.structs.replace(user, limits=limits, subscriptions=subscriptions, **plain)
+    after = msgspec.structs.replace(user, limits=limits, subscriptions=subscriptions, **plain)
+    check_user(after.user_id, limits, subscriptions, after.algo_id)
+    return after
 
 
 def _limits(limits: Limits, given: Mapping[str, object], found: list[str]) -> Limits:

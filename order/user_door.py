@@ -60,6 +60,7 @@ class UserDoor:
         profile: str = "",
         group: str | None = None,
         family: str = "",
+        algo_id: str = "",
         broker: str = "paper",
         replace: bool = False,
     ) -> User:
@@ -69,8 +70,8 @@ class UserDoor:
             ConfigurationError: The id is taken, or limits or terms are wrong.
         """
         wanted = User(
-            user_no=0, user_id=user_id, name=name, group=group or "", family=family, broker=broker,
-            profile=profile, limits=limits or Limits(), subscriptions=subscriptions or {},
+            user_no=0, user_id=user_id, name=name, group=group or "", family=family, algo_id=algo_id,
+            broker=broker, profile=profile, limits=limits or Limits(), subscriptions=subscriptions or {},
         )  # fmt: skip
         if self._remote is not None:
             given = {"user": msgspec.to_builtins(wanted), "replace": replace}
@@ -131,7 +132,7 @@ class UserDoor:
 
     async def _add_user(self, wanted: User, *, replace: bool) -> User:
         opened = self._here()
-        check_user(wanted.user_id, wanted.limits, wanted.subscriptions)
+        check_user(wanted.user_id, wanted.limits, wanted.subscriptions, wanted.algo_id)
         group = self.place.group_of(wanted.group or None)
         self._require_venue(wanted.broker)
         known = opened.books.users.get(wanted.user_id)

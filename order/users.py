@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
@@ -18,6 +19,8 @@ HIGHEST = 1_000_000_000_000
 """No limit, size or sum of money is above it, so that all of them fit a store's integers."""
 
 MOST_TIMES = 1_000
+
+_ALGO_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 class SizingMethod(StrEnum):
@@ -142,6 +145,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         user_no: Small number that orders carry; never reused.
         group: Which subscriber process serves this user.
         family: Whose PAN-related accounts belong together: their orders must not cross; empty: alone.
+        algo_id: What the exchange has registered their orders under, where it has; no order carries it, for
+            the broker's wire has no field for it.
         broker: Name in the broker registry.
         account: Stands in the tags of their orders; the first broker's name, and the same for good.
         profile: A label, e.g. `demo`.
@@ -153,6 +158,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     group: str = "default"
     family: str = ""
+    algo_id: str = ""
     broker: str = "paper"
     account: str = ""
     enabled: bool = True
@@ -216,7 +222,9 @@ def demo_users(strategy_ids: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def check_user(user_id: str, limits: Limits, subscriptions: dict[str, Terms]) -> None:
+def check_user(
+    user_id: str, limits: Limits, subscriptions: dict[str, Terms], algo_id: str = ""
+) -> None:
     """Check a user before they are stored.
 
     Raises:
@@ -225,6 +233,8 @@ def check_user(user_id: str, limits: Limits, subscriptions: dict[str, Terms]) ->
     found = limits.problems()
     if not user_id or len(user_id) > 64 or not user_id.replace("_", "").replace("-", "").isalnum():
         found.append(f"user_id {user_id!r} must be 1 to 64 letters, digits, '_' or '-'")
+    if algo_id and not _ALGO_ID.fullmatch(algo_id):
+        found.append(f"algo_id {algo_id!r} must be 1 to 32 letters, digits, '_' or '-'")
     total = Decimal(0)
     for strategy_id, terms in subscriptions.items():
         share = terms.allocation_percent
@@ -301,7 +311,7 @@ def user_rows(user: User, at_us: int) -> dict[str, list[tuple[object, ...]]]:
     limits = msgspec.json.encode(user.limits).decode()
     plain = (user.user_no, user.user_id, user.name, user.group, user.broker, int(user.enabled), user.profile)
     return {
-        "users": [(*plain, limits, at_us, user.account, user.family)],
+        "users": [(*plain, limits, at_us, user.account, user.family, user.algo_id)],
         "subscriptions": [
             (user.user_no, strategy_id, msgspec.json.encode(terms).decode(), 1, at_us)
             for strategy_id, terms in user.subscriptions.items()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from app.grid import lay_out
@@ -37,4 +38,6 @@ def test_every_kind_of_charge_has_its_words(found: Statement) -> None:
 
 def test_statement_is_headed_by_user_day_and_market(found: Statement) -> None:
     assert title(found).startswith(f"Statement of {found.name}, {found.user_id}, ")
-    assert title(found).endswith(f", 12 Apr 2021, {found.market}")
+    assert title(found).endswith(f"{found.user_id}, 12 Apr 2021, {found.market}")
+    named = msgspec.structs.replace(found, algo_id="A-1")
+    assert f"{found.user_id}, algo id A-1, 12 Apr" in title(named)

@@ -21,9 +21,12 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
 
 
 def test_user_is_added_to_nothing_subscribed_limited_and_disabled(tmp_path: Path, trading: Trading) -> None:
-    words = ("--name", "Asha R", "--family", "rao", "--limit", "capital_inr=2,00,000")
+    words = ("--name", "Asha R", "--family", "rao", "--algo-id", "A-1", "--limit", "capital_inr=2,00,000")
     added = told(trading("users", "add", "asha", *words, "--json", home=tmp_path))
-    assert (added["name"], added["family"], added["broker"]) == ("Asha R", "rao", "paper")
+    assert (added["name"], added["family"], added["algo_id"]) == ("Asha R", "rao", "A-1")
+    assert added["broker"] == "paper"
+    edited = told(trading("users", "edit", "asha", "--algo-id", "A-2", "--json", home=tmp_path))
+    assert edited["algo_id"] == "A-2"
     assert added["limits"]["capital_inr"] == "200000"  # type: ignore[index]
     more = ("users", "subscribe", "asha", "ma_crossover", "--risk", "0.5")
     subscribed = told(trading(*more, "--json", home=tmp_path))
@@ -33,6 +36,7 @@ def test_user_is_added_to_nothing_subscribed_limited_and_disabled(tmp_path: Path
     assert told(trading("users", "disable", "asha", "--json", home=tmp_path))["enabled"] is False
     shown = trading("users", "show", "asha", home=tmp_path).stdout
     assert "enters                  no, disabled" in shown
+    assert "algo id                 A-2" in shown
     assert "0.5 % of allocation at risk, INTRADAY, 100 % of capital" in shown
     listed = trading("users", "--json", home=tmp_path).stdout.splitlines()
     assert [json.loads(line)["user_id"] for line in listed] == ["asha"], "no user for demonstration"
@@ -60,6 +64,7 @@ def test_mistakes_name_what_there_is(tmp_path: Path, trading: Trading) -> None:
         (("subscribe", "nobody", "ma_crossover"), "There is no user 'nobody' in this group."),
         (("subscribe", "asha", "ma_crossover", "--shares", "1", "--risk", "1"), "One sizing at a time."),
         (("limits", "asha", "max_positions"), "'max_positions' is no limit."),
+        (("edit", "asha", "--algo-id", "a/1"), "algo_id 'a/1' must be"),
         (("edit", "asha"), "Nothing is to be changed."),
         (("unsubscribe", "asha", "ma_crossover"), "not subscribed"),
         (("show", "nobody"), "Known: asha."),
@@ -92,7 +97,7 @@ def test_mode_says_where_orders_go(tmp_path: Path, trading: Trading) -> None:
 
 def test_users_go_from_one_installation_to_another_by_a_file(tmp_path: Path, trading: Trading) -> None:
     one, two, file = tmp_path / "one", tmp_path / "two", tmp_path / "users.json"
-    trading("users", "add", "asha", "--family", "rao", home=one)
+    trading("users", "add", "asha", "--family", "rao", "--algo-id", "A-1", home=one)
     trading("users", "subscribe", "asha", "ma_crossover", "--shares", "7", home=one)
     trading("users", "export", "--out", str(file), home=one)
     done = trading("users", "import", str(file), home=two)

@@ -175,13 +175,21 @@ def test_multiple_of_the_signals_shares_outlasts_a_wait_and_a_restart(make_room:
     assert room.audit().clean
 
 
-def test_family_is_stored_and_read(room: Room) -> None:
+def test_family_and_algo_id_are_stored_and_read(room: Room) -> None:
     room.user()
-    change(room, family="rao", name="R")
+    change(room, family="rao", name="R", algo_id="NSE-77_a")
     reader = Reader(room.home)
-    assert [(user.family, user.name) for user in reader.users()] == [("rao", "R")]
+    assert [(user.family, user.name, user.algo_id) for user in reader.users()] == [("rao", "R", "NSE-77_a")]
     reader.close()
     assert room.audit().clean
+
+
+@pytest.mark.parametrize("algo_id", ["a" * 33, "a b", "ä", "a\n"])
+def test_algo_id_that_is_none_is_refused(algo_id: str) -> None:
+    with pytest.raises(ConfigurationError, match="algo_id"):
+        after(algo_id=algo_id)
+    assert after(algo_id="a" * 32).algo_id == "a" * 32
+    assert after(algo_id="").algo_id == ""
 
 
 def test_entry_sized_by_risk_needs_a_stop(room: Room) -> None:
