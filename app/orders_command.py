@@ -24,7 +24,7 @@ orders_app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="List orders; with --all every intent and its disposition.",
+    help="List orders; with --user also what was refused, and what to do about it; --all: every intent.",
 )
 
 
@@ -40,15 +40,21 @@ def orders(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List orders; with --all every intent and its disposition."""
+    """List orders; with --user also what was refused, and what to do about it; --all: every intent."""
     if context.invoked_subcommand is not None:
         return
     from app.listing import ORDERS
+    from app.refusals import explained, tell
 
     with open_reader() as reader:
         known_user(reader, user)
         known_run(reader, run)
-        show_rows(reader.orders(limit, user_id=user, run=run, all_intents=all_intents), as_json, ORDERS)
+        found = explained(
+            reader.orders(limit, user_id=user, run=run, refused=user is not None, all_intents=all_intents)
+        )
+        show_rows(found, as_json, ORDERS)
+        if not as_json:
+            tell(found)
 
 
 @orders_app.command()

@@ -195,20 +195,20 @@ class Reader:
             )
 
     def orders(
-        self, limit: int, *, user_id: str | None = None, run: str | None = None, all_intents: bool = False
-    ) -> Iterator[OrderView]:
-        """Yield the latest *limit* orders, newest first.
+        self, limit: int, *, user_id: str | None = None, run: str | None = None, refused: bool = False,
+        all_intents: bool = False,
+    ) -> Iterator[OrderView]:  # fmt: skip
+        """Yield the latest *limit* orders, newest first; of one user, of one market where given.
 
         Args:
-            limit: At most so many.
-            user_id: Of one user only.
-            run: Of one market only.
-            all_intents: Also those that ended without an order (ALREADY_THERE, REFUSED, …).
+            refused: Also what a rule refused.
+            all_intents: Also what had nothing to do (ALREADY_THERE, NOTHING_TO_EXIT).
         """
         where, values = self._where(user_id, run)
         newest = self.database.newest("signal_no")
         if not all_intents:
-            where += " AND o.state != 'REFUSED'"
+            other = "AND rule IN ('already_there', 'nothing_to_exit')" if refused else ""
+            where += f" AND NOT (o.state = 'REFUSED' {other})"
         for row in list(
             self._sql.execute(
                 "SELECT o.signal_no, o.user_no, leg, slice, attempt, purpose, side, product, order_type,"
