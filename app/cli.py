@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from app.audit_command import audit_app
 from app.command import (
     Group,
     Json,
@@ -102,6 +103,7 @@ app.command()(statement)
 app.command()(lots)
 app.add_typer(instruments_app, name="instruments")
 app.add_typer(journal_app, name="journal")
+app.add_typer(audit_app, name="audit")
 app.command("replay-day")(replay_day)
 app.add_typer(orders_app, name="orders")
 app.add_typer(users_app, name="users")

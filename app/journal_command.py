@@ -52,8 +52,8 @@ def journal_export(
     from app.verify import open_stores
     from shared.settings import Settings
 
-    from_us = None if from_day is None else _starts_us(day_number(from_day))
-    to_us = None if to_day is None else _starts_us(day_number(to_day) + 1) - 1
+    from_us = None if from_day is None else starts_us(day_number(from_day))
+    to_us = None if to_day is None else starts_us(day_number(to_day) + 1) - 1
     with ExitStack() as stack:
         settings = Settings.load()
         orders, engine = open_stores(settings.home, settings.postgres_url, stack)
@@ -150,5 +150,6 @@ def _opened(path: Path, mode: str) -> IO[bytes]:
     return path.open(mode)
 
 
-def _starts_us(day: int) -> int:
+def starts_us(day: int) -> int:
+    """Return the first instant of a day in India, given as days since the epoch."""
     return day * DAY_US - IST_OFFSET_US

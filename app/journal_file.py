@@ -27,6 +27,9 @@ AT_ONCE = 500
 
 MOST_FINDINGS = 50
 
+See = Callable[[Entry], None]
+"""Is shown entries one after another, writer by writer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -58,7 +61,11 @@ class Proof:
 
 
 def export(
-    orders: Database, engine: Database | None, from_us: int | None = None, to_us: int | None = None
+    orders: Database,
+    engine: Database | None,
+    from_us: int | None = None,
+    to_us: int | None = None,
+    see: See | None = None,
 ) -> Iterator[bytes]:
     """Yield the lines of a file with all that was written between two instants (all where None).
 
@@ -66,6 +73,7 @@ def export(
         orders: The order store, open for reading; it may be at work.
         engine: The engine's store, where there is one.
         from_us, to_us: Wall times of the first and the last entry, µs; what lies between is never left out.
+        see: Is shown each entry of the order store.
     """
     spans = _spans(orders, "journal", "writer", "at_us", from_us, to_us)
     outbox: dict[str, Span] = {}
@@ -80,6 +88,8 @@ def export(
         for entry in _entries(orders, writer, span):
             count += 1
             heads[writer] = [entry.no, entry.digest.hex()]
+            if see is not None:
+                see(entry)
             yield _line(
                 {
                     "chain": writer,
@@ -101,8 +111,13 @@ def export(
     yield _line({"kind": "end", "entries": count, "chains": heads})
 
 
-def prove(lines: Iterable[bytes]) -> Proof:
-    """Return what *lines* of a file hold and which were changed, removed, added or moved."""
+def prove(lines: Iterable[bytes], see: See | None = None) -> Proof:
+    """Return what *lines* of a file hold and which were changed, removed, added or moved.
+
+    Args:
+        lines: As `export` gave them.
+        see: Is shown each entry of the order store, as it was shown at the export.
+    """
     proof = Proof()
     at: dict[str, tuple[int, str]] = {}
     ended = False
@@ -114,12 +129,12 @@ def prove(lines: Iterable[bytes]) -> Proof:
             if ended:
                 proof.find(f"line {number} stands after the end")
             elif number == 1 or kind == "head":
-                _head(proof, line, number, at)
+                _head(proof, line, number, at, see)
             elif kind == "end" and "chain" not in line:
                 ended = True
                 _end(proof, line, at)
             else:
-                _entry(proof, line, number, at)
+                _entry(proof, line, number, at, see)
         except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             proof.find(f"line {number} cannot be read: {error!r}")
     if not ended:
@@ -267,14 +282,16 @@ def _mapped(value: object, change: Callable[[object], object]) -> object:
     return value
 
 
-def _head(proof: Proof, line: dict[str, Any], number: int, at: dict[str, tuple[int, str]]) -> None:
+def _head(
+    proof: Proof, line: dict[str, Any], number: int, at: dict[str, tuple[int, str]], see: See | None
+) -> None:
     if number != 1 or line["kind"] != "head":
         proof.find(f"line {number}: the head of the file is missing, or not its first line")
     if line["kind"] == "head":
         for name, (no, digest) in line["chains"].items():
             at.setdefault(name, (int(no), str(digest)))
     else:
-        _entry(proof, line, number, at)
+        _entry(proof, line, number, at, see)
 
 
 def _end(proof: Proof, line: dict[str, Any], at: dict[str, tuple[int, str]]) -> None:
@@ -290,7 +307,9 @@ def _end(proof: Proof, line: dict[str, Any], at: dict[str, tuple[int, str]]) -> 
         proof.find(f"{sum(proof.entries.values())} entries where {line['entries']} were exported")
 
 
-def _entry(proof: Proof, line: dict[str, Any], number: int, at: dict[str, tuple[int, str]]) -> None:
+def _entry(
+    proof: Proof, line: dict[str, Any], number: int, at: dict[str, tuple[int, str]], see: See | None
+) -> None:
     chain, no, said = str(line["chain"]), int(line["no"]), str(line["digest"])
     last, digest = at.get(chain, (0, ""))
     proof.entries[chain] = proof.entries.get(chain, 0) + 1
@@ -304,6 +323,9 @@ def _entry(proof: Proof, line: dict[str, Any], number: int, at: dict[str, tuple[
     elif _digest(chain, line, digest) != said:
         proof.find(f"{name} was changed")
     at[chain] = no, said
+    if see is not None and chain != OUTBOX:
+        body = _packed(line["body"])
+        see(Entry(no, chain, int(line["at_us"]), str(line["kind"]), body, bytes.fromhex(said)))
 
 
 def _digest(chain: str, line: dict[str, Any], previous: str) -> str:

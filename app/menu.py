@@ -11,7 +11,7 @@ ORDER = (
     "arm", "disarm", "accounts", "halt", "kill", "flatten", "resume", "protect",
     "signals", "orders", "fills", "positions", "profit", "holdings", "charges", "statement", "lots",
     "users", "strategies", "instruments",
-    "verify", "journal", "replay-day", "doctor", "bench", "prove",
+    "verify", "journal", "audit", "replay-day", "doctor", "bench", "prove",
 )  # fmt: skip
 WIDTH = 110
 """Columns that help takes where the terminal has them."""

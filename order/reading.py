@@ -401,7 +401,7 @@ class Reader:
             filled=filled,
             average_price=average(value, filled),
             charges=rupees(int(str(row[15]))),
-            venue_order_id=_venue_id(row[16], row[23]),
+            venue_order_id=venue_id(row[16], row[23]),
             request=str(row[24] or ""),
             placed_at=instant(int(str(row[17]))),
             updated_at=instant(int(str(row[18]))),
@@ -425,7 +425,7 @@ def _protection(
     return ", ".join(said)
 
 
-def _venue_id(paper_no: object, at_broker: object) -> str | None:
+def venue_id(paper_no: object, at_broker: object) -> str | None:
     """Return an order's id at its venue: a number of paper's own, or what the broker gave."""
     if paper_no is not None:
         return f"P{int(str(paper_no)):09d}"
