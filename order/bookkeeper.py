@@ -329,7 +329,7 @@ class Bookkeeper(AccountBooks, UserBooks):
         if before is None:
             self._days.note(item.signal.run, ist_day(microseconds(item.signal.bar_close)))
             taken[signal_id] = item.payload
-            desk.take(group, item, self._subscribers.get((group, item.signal.strategy_id), ()), now_us)
+            desk.take(group, item, self._subscribed(group, item.signal.strategy_id), now_us)
         elif before != item.payload and not same_wish(before, item.signal):
             reason = f"signal_id {signal_id}: taken before with another content"
             self._bury(desk, group, item.engine, item.epoch, item.seq, Poison(reason, item.payload), now_us)
@@ -387,7 +387,7 @@ class Bookkeeper(AccountBooks, UserBooks):
         revive(desk, loaded, now_us)
         self._cursors, self._unheard = dict(loaded.cursors), loaded.unheard
         self.desk = desk
-        self._index()
+        self._forget_users()
         self._stale = True
         desk.changes.journal.extend(base_entries(desk.journal, now_us, loaded.unjournaled))
         self._lose_sending(desk, now_us)
@@ -402,11 +402,14 @@ class Bookkeeper(AccountBooks, UserBooks):
         desk.journal_moves("restart", now_us, [])
         self._write_changes(desk, now_us)
 
-    def _index(self) -> None:
-        self._subscribers: dict[tuple[str, str], list[User]] = {}
-        for user in sorted(self.desk.users.values(), key=lambda user: user.user_no):
-            for strategy_id in user.subscriptions:
-                self._subscribers.setdefault((user.group, strategy_id), []).append(user)
+    def _subscribed(self, group: str, strategy_id: str) -> Sequence[User]:
+        """Return who of *group* takes part in a strategy, by number; looked up once until a user changes."""
+        if self._subscribers is None:
+            self._subscribers = {}
+            for user in sorted(self.desk.users.values(), key=lambda user: user.user_no):
+                for subscribed in user.subscriptions:
+                    self._subscribers.setdefault((user.group, subscribed), []).append(user)
+        return self._subscribers.get((group, strategy_id), ())
 
 
 def _given(item: Received | Unreadable) -> list[object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -23,11 +23,16 @@ class UserBooks:
     store: OrderStore
     recorder: Recorder
     _clock: Clock
+    _by_id: Mapping[str, User] | None = None
+    _subscribers: dict[tuple[str, str], list[User]] | None = None
 
     @property
-    def users(self) -> dict[str, User]:
+    def users(self) -> Mapping[str, User]:
         """All users by id."""
-        return {user.user_id: user for user in self.desk.users.values()}
+        found = self._by_id
+        if found is None:
+            found = self._by_id = {user.user_id: user for user in self.desk.users.values()}
+        return found
 
     def save_user(self, user: User) -> User:
         """Store a user (new when `user_no` is 0); return them with their number."""
@@ -56,7 +61,7 @@ class UserBooks:
             self._undo()
             raise
         self.desk.know_user(user)
-        self._index()
+        self._forget_users()
         return user
 
     def change_user(self, user_id: str, change: UserChange) -> tuple[User, list[Order]]:
@@ -96,5 +101,6 @@ class UserBooks:
     def _undo(self) -> None:
         raise NotImplementedError
 
-    def _index(self) -> None:
-        raise NotImplementedError
+    def _forget_users(self) -> None:
+        """Look users up anew: one has changed."""
+        self._by_id = self._subscribers = None

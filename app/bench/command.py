@@ -21,6 +21,8 @@ NAMES = (
     "signal_fill_1",
     "signal_fill_100",
     "signal_fill_1000",
+    "protected_1000",
+    "users_10000",
     "burst",
     "replay_ticks",
     "idle_cpu",
@@ -70,9 +72,14 @@ def _measure(folder: Path, wanted: set[str], quick: bool, data: Path) -> Iterato
     # Imported as needed: each measurement loads its own rooms.
     from app.bench import feed, frames, gate, idle, journal, latency, order_call, paced, ticks
 
-    for users in latency.LIMITS_MS:
+    for users, limit_ms in latency.FILL_MS.items():
         if f"signal_fill_{users}" in wanted:
-            yield _run(latency.signal_fill, folder, users, 60 if quick else 300)
+            yield _run(partial(latency.signal_fill, limit_ms=limit_ms), folder, users, 60 if quick else 300)
+    if "protected_1000" in wanted:
+        protected = partial(latency.signal_fill, limit_ms=latency.PROTECTED_MS, protected=True)
+        yield _run(protected, folder, 1000, 20 if quick else 100)
+    if "users_10000" in wanted:
+        yield _run(latency.users_10000, folder, 2 if quick else 20)
     if "burst" in wanted:
         yield _run(latency.burst, folder, 3 if quick else 9)
     if "replay_ticks" in wanted:

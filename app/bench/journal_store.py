@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from app.bench.order_side import LIMITS
+from app.bench.order_side import BARE
 from app.bench.scene import FIRST_BAR, PRICE, RUN, STRATEGY
 from broker.registry import store_venue
 from order.bookkeeper import Bookkeeper
@@ -68,7 +68,7 @@ class Maker:
                 User(
                     user_no=0,
                     user_id=f"bench_{number:06d}",
-                    limits=LIMITS,
+                    limits=BARE,
                     subscriptions=taking,
                 )
             )

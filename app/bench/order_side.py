@@ -1,4 +1,4 @@
-"""The order side of the latency bench, a process of its own: `python -m app.bench.order_side HOME USERS`.
+"""The order side of the latency bench, its own process: `python -m app.bench.order_side HOME USERS KIND`.
 
 It takes signals as `trading subscriber` does and notes when each transaction was durable. It also
 answers pings on a stream, which measures the bare hop. On SIGTERM it prints its notes as JSON.
@@ -27,7 +27,7 @@ from shared.settings import Settings
 ROOM = Decimal(10) ** 9
 MANY = 1_000_000
 
-LIMITS = Limits(
+BARE = Limits(
     capital_inr=ROOM,
     max_order_inr=ROOM,
     max_positions=MANY,
@@ -36,18 +36,26 @@ LIMITS = Limits(
     max_orders_second=10_000,
     max_orders_minute=100_000,
 )
-"""Every rule runs; none of them refuses."""
+"""Nothing comes near them."""
+
+WHOLE = Limits(capital_inr=Decimal(1_000_000), max_entries_day=MANY, max_entries_symbol_day=MANY)
+"""A new user's, but for what hundreds of entries a day use up: their number, and their cost."""
+
+FAMILY = 2
+SHARES = Decimal(5)
 
 
-async def main(home: Path, users: int) -> None:
+async def main(home: Path, users: int, *, bare: bool) -> None:
     """Take signals for so many users until told to stop, then print what was noted."""
     settings = Settings.load(env_file=None, home=home, paper_profile="instant")
     bus = await Bus.open(home, settings.redis_url)
     manager = OrderManager(settings=settings, demo_strategies=())
     await manager.initialize()
-    terms = {STRATEGY: Terms(sizing=Sizing(SizingMethod.FIXED_QUANTITY, Decimal(10)))}
+    terms = {STRATEGY: Terms(sizing=Sizing(SizingMethod.FIXED_QUANTITY, SHARES))}
     for number in range(users):
-        await manager.add_user(f"bench_{number:05d}", limits=LIMITS, subscriptions=terms)
+        family = "" if bare else f"family_{number // FAMILY}"
+        limits = BARE if bare else WHOLE
+        await manager.add_user(f"bench_{number:05d}", limits=limits, subscriptions=terms, family=family)
     subscriber = SignalSubscriber(settings=settings, bus=bus, quotes_from_bus=False)
     durable: dict[int, int] = {}
 
@@ -60,6 +68,7 @@ async def main(home: Path, users: int) -> None:
     echo = asyncio.create_task(_echo(bus))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await subscriber.ready.wait()
     print("ready", flush=True)
     await stop.wait()
     echo.cancel()
@@ -85,4 +94,4 @@ async def _echo(bus: Bus) -> None:
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2]), bare=sys.argv[3] == "bare"))

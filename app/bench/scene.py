@@ -15,11 +15,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from order.place import Place
 from shared.bus.client import Bus
 from shared.bus.signing import load_signal_key
 from shared.clock import SystemClock, utc_now
 from shared.ids import signal_id
 from shared.models import Signal, SignalType, instant, microseconds
+from shared.settings import Settings
 from strategy.outbox import Outbox
 from strategy.relay import Relay
 
@@ -27,8 +29,15 @@ STRATEGY = "bench"
 RUN = "replay-bench"
 PING, PONG = "bench:ping", "bench:pong"
 SYMBOL, PRICE = "RELIANCE", Decimal("1950.05")
+STOP = Decimal("1930.05")
+HELD = ("TCS", "INFY")
 FIRST_BAR = datetime.fromisoformat("2021-04-12T04:00:00+00:00")
-START_TIMEOUT_S = 60.0
+PAIR_S = 62
+"""From an entry to the next: more than the time for which an exit keeps entries of the same family off."""
+
+START_TIMEOUT_S, TAKE_TIMEOUT_S = 60.0, 60.0
+USERS_A_SECOND = 100
+"""At least so many are stored while the order side starts."""
 
 
 @dataclass(slots=True)
@@ -36,6 +45,9 @@ class Scene:
     """Two processes, ready.
 
     Attributes:
+        pid: Of the order side.
+        bare: Users without a family and positions beside, and with limits that nothing comes near.
+        protected: Entries carry a stop, which is an order of its own.
         accepted: Time of acceptance by seq, ns of the machine's monotonic clock.
         durable: The same for the last order, as the order side noted it; filled at the end.
     """
@@ -44,6 +56,9 @@ class Scene:
     bus: Bus
     outbox: Outbox
     relay: Relay
+    pid: int
+    bare: bool
+    protected: bool
     number: int = 0
     accepted: dict[int, int] = field(default_factory=dict)
     durable: dict[int, int] = field(default_factory=dict)
@@ -51,27 +66,24 @@ class Scene:
     def signals(self, count: int) -> list[Signal]:
         """Return the next *count* signals: entries and exits in turn, so that each makes orders."""
         made = []
-        now = utc_now(SystemClock())
         for _ in range(count):
             self.number += 1
-            close = FIRST_BAR + timedelta(seconds=self.number)
-            made.append(
-                Signal(
-                    signal_id=signal_id(RUN, STRATEGY, SYMBOL, "1m", microseconds(close), 0),
-                    run=RUN,
-                    strategy_id=STRATEGY,
-                    symbol=SYMBOL,
-                    timeframe="1m",
-                    signal_type=SignalType.BUY if self.number % 2 else SignalType.SELL,
-                    price=PRICE,
-                    bar_close=instant(microseconds(close)),
-                    accepted_at=now,
-                    valid_until=now + timedelta(seconds=60),
-                    reason="bench",
-                    bar_volume=100_000,
-                )
-            )
+            pairs, second = divmod(self.number - 1, 2)
+            apart = timedelta(seconds=self.number if self.bare else pairs * PAIR_S + second)
+            kind = SignalType.SELL if second else SignalType.BUY
+            stop = STOP if self.protected and not second else None
+            made.append(_signal(SYMBOL, kind, FIRST_BAR + apart, stop))
         return made
+
+    async def hold(self) -> None:
+        """Let every user hold positions beside, which the rules value with each entry."""
+        signals = [
+            _signal(symbol, SignalType.BUY, FIRST_BAR - timedelta(seconds=PAIR_S * before))
+            for before, symbol in enumerate(HELD, start=1)
+        ]
+        seqs = await self.outbox.commit(RUN, signals, {})
+        self.relay.wake()
+        await self.relay.wait_taken(seqs[-1], TAKE_TIMEOUT_S)
 
     async def publish(self, signals: list[Signal]) -> int:
         """Accept signals and return the number of the last."""
@@ -81,6 +93,12 @@ class Scene:
         for seq in seqs:
             self.accepted[seq] = at_ns
         return seqs[-1]
+
+    def refused(self) -> int:
+        """Return how many orders a rule refused: such a one costs less."""
+        with contextlib.closing(Place.of(Settings.load(env_file=None, home=self.home)).reader()) as reader:
+            sql = reader.database.connection
+            return int(next(iter(sql.execute("SELECT count(*) FROM orders WHERE state = 'REFUSED'")))[0])
 
     def latencies_ms(self) -> list[float]:
         """Return acceptance to last durable order of every signal, in order."""
@@ -95,20 +113,22 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def scene(home: Path, users: int) -> AsyncIterator[Scene]:
-    """Open both sides in *home* for so many users."""
+async def scene(
+    home: Path, users: int, *, bare: bool = False, protected: bool = False
+) -> AsyncIterator[Scene]:
+    """Open both sides in *home* for so many users; see `Scene` for the rest."""
     bus = await Bus.open(home)
     clock = SystemClock()
     outbox = await Outbox.open(home, "paper", clock)
     relay = await Relay.open(outbox, bus, load_signal_key(home), clock)
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app.bench.order_side", str(home), str(users), stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "TRADING_HOME": str(home)},
+        *(sys.executable, "-m", "app.bench.order_side", str(home), str(users), "bare" if bare else "whole"),
+        stdout=asyncio.subprocess.PIPE, env={**os.environ, "TRADING_HOME": str(home)},
     )  # fmt: skip
     assert child.stdout is not None
-    opened = Scene(home, bus, outbox, relay)
+    opened = Scene(home, bus, outbox, relay, child.pid, bare, protected)
     try:
-        async with asyncio.timeout(START_TIMEOUT_S):
+        async with asyncio.timeout(START_TIMEOUT_S + users / USERS_A_SECOND):
             while (line := await child.stdout.readline()) and line != b"ready\n":
                 pass  # what it logs before it is ready
         yield opened
@@ -122,6 +142,25 @@ async def scene(home: Path, users: int) -> AsyncIterator[Scene]:
         await relay.close()
         await outbox.close()
         await bus.close()
+
+
+def _signal(symbol: str, kind: SignalType, close: datetime, stop: Decimal | None = None) -> Signal:
+    now = utc_now(SystemClock())
+    return Signal(
+        signal_id=signal_id(RUN, STRATEGY, symbol, "1m", microseconds(close), 0),
+        run=RUN,
+        strategy_id=STRATEGY,
+        symbol=symbol,
+        timeframe="1m",
+        signal_type=kind,
+        price=PRICE,
+        bar_close=instant(microseconds(close)),
+        accepted_at=now,
+        valid_until=now + timedelta(seconds=60),
+        stop=stop,
+        reason="bench",
+        bar_volume=100_000,
+    )
 
 
 async def hop_ms(bus: Bus, rounds: int) -> float:
