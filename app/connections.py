@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from shared.instruments import Instruments
 from shared.settings import Settings
 
 BROKER = "angel_one"
+OPEN_WAIT_S = 3.0
+"""A start waits so long for its accounts to log in, side by side; who takes longer is OFF until then."""
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +104,7 @@ async def open_connections(
             stack.push_async_callback(market.close)
         else:
             market = None
-        remotes = {each.user_id: await lines.venue(each) for each in accounts} if orders else {}
+        remotes = await lines.venues(accounts) if orders else {}
         yield Connections(market, remotes, now_us, run, lines.dial if orders else None, lines.notes)
 
 
@@ -155,13 +158,28 @@ class _Lines:
             await made.open(self._codes.get(account.user_id, ""))
         return made
 
-    async def venue(self, account: BrokerAccount) -> RemoteVenue:
-        """Return the account's orders, whether it has a session or not."""
+    async def venues(self, accounts: Sequence[BrokerAccount]) -> dict[str, RemoteVenue]:
+        """Return the accounts' orders by user; one whose broker does not answer holds up no other."""
+        opening = {asyncio.create_task(self._try(each)): each for each in accounts}
+        if opening:
+            done, late = await asyncio.wait(opening, timeout=OPEN_WAIT_S)
+            for task in done:
+                task.result()
+            for task in late:
+                user_id = opening[task].user_id
+                self.notes.append(f"{user_id}: no session yet, the broker does not answer; it is tried on.")
+                self._stack.push_async_callback(_ended, task)
+        return {each.user_id: self._venue(each) for each in accounts}
+
+    async def _try(self, account: BrokerAccount) -> None:
+        """Open an account; that it has no session is told, and is no reason to stop."""
         try:
             await self.open(account)
         except (LoginRefused, VenueUnavailable) as error:
             self.notes.append(f"{account.user_id}: {error}")
             log.warning("an account has no session", user=account.user_id, why=error.what)
+
+    def _venue(self, account: BrokerAccount) -> RemoteVenue:
         venue = self._opened[account].venue()
         self._stack.push_async_callback(venue.close)
         return venue
@@ -175,8 +193,16 @@ class _Lines:
             accounts = self._listening.of(user_ids(self._settings), quantity)
         for account in accounts:
             if account.user_id == user_id:
-                return await self.venue(account)
+                await self._try(account)
+                return self._venue(account)
         return None
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel *task* and wait for its end."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def users_accounts(plan: Plan, settings: Settings, group: str | None) -> list[BrokerAccount]:

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 
-from app.connections import user_ids, users_accounts
+import pytest
+
+from app import connections
+from app.connections import _Lines, user_ids, users_accounts
 from app.plan import Data as MarketData
 from app.plan import Plan, Venue
 from broker.account import BrokerAccount
@@ -38,3 +44,31 @@ async def test_accounts_are_of_users_who_trade_there_and_of_the_group_that_is_se
     assert whose(everybody, "family") == ["chitra"]
     assert whose(plan_of("user_001", "asha"), None) == ["asha"]
     assert list(user_ids(settings)) == ["asha", "bharat", "chitra", "user_001"]
+
+
+async def test_account_whose_broker_does_not_answer_holds_up_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "OPEN_WAIT_S", 0.2)
+    asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    settings = Settings.load(env_file=None, home=tmp_path, paper_trading=False)
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    silent = [replace(account(user), base_url=f"http://127.0.0.1:{port}") for user in ("asha", "bharat")]
+    # A secret that is none is told at once, also where others keep silent.
+    wrong = replace(silent[0], user_id="chitra", client_code=Secret("C1"), totp_secret=Secret("no secret!"))
+    silent = [replace(each, totp_secret=Secret("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")) for each in silent]
+    async with asyncio.timeout(5), contextlib.AsyncExitStack() as stack:
+        lines = _Lines(stack, settings, {})
+        found = await lines.venues([*silent, wrong])
+        assert asked.is_set()
+        assert sorted(found) == ["asha", "bharat", "chitra"]
+    told = [(note.split(":")[0], "does not answer" in note) for note in lines.notes]
+    assert sorted(told) == [("asha", True), ("bharat", True), ("chitra", False)]
+    server.close()
