@@ -117,7 +117,7 @@ class EmbeddedSandbox:
         options, home = self._options, self._options.home
         home.mkdir(parents=True, exist_ok=True)
         command = [
-            *("-c", "from app.cli import main; main()", "sandbox", "--json", "--stop-with-parent"),
+            *("-c", "from app.start import main; main()", "sandbox", "--json", "--stop-with-parent"),
             *("--port", str(port), "--state", str(home / STATE_FILE), "--seed", str(options.seed)),
             *("--speed", f"{options.speed:g}", "--start-day", FIRST_DAY, "--cash", str(CASH_INR)),
             *("--accounts", str(len(options.users) + SPARE_ACCOUNTS)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from app.logs import configure_logs
 from app.one_time_code import typed_codes
 from app.plan import Data, Plan, Venue, plan
 from app.screen import Screen
+from app.start import loaded
 from app.summary import Summary
 from app.system import (
     EngineSide,
@@ -47,9 +47,6 @@ DRAIN_TIMEOUT_S = 60.0
 """How long `--until-end` waits for the last signals to be disposed of."""
 
 STOP_DRAIN_S = 2.0
-
-COLLECT = (700, 10, 10)
-"""When the collector of reference cycles looks while the system runs: Python's own thresholds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,9 +341,7 @@ def _start(options: RunOptions) -> tuple[Settings, Plan]:
 
 
 def _loop(main: Coroutine[Any, Any, None]) -> None:
-    # What is loaded by now stays: the collector need not look at it again, and goes back to its own pace.
-    gc.freeze()
-    gc.set_threshold(*COLLECT)
+    loaded()
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         import uvloop

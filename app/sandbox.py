@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from app.start import loaded
 from sandbox.faults import mixture, parse
 from sandbox.server import Listening, Options, serve
 from sandbox.switches import Switches
@@ -55,6 +56,7 @@ def run_sandbox(given: SandboxOptions) -> None:
         TradingError: The port or the state is taken.
     """
     options = _options(given)
+    loaded()
     if sys.platform == "win32":
         asyncio.run(_serve(options, given))
         return
