@@ -32,6 +32,8 @@ class Execution(Memory):
         was_exposed = order.state in EXPOSED_STATES or order.queued
         if event is Event.NOT_SENT and order.purpose is not Purpose.EXIT:
             self._reserve(order, -order.remaining)  # an exit stays latched, with its shares reserved
+        if event is Event.EXPIRE and order.wire is not None and order.wire.held:
+            order.rule = f"not sent: {order.wire.held}"
         order.apply(event, now_us)
         self._note(order)
         if order.state in DONE_STATES:

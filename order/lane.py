@@ -134,7 +134,7 @@ class Lane:
             try:
                 positions = await self.venue.positions()
             except (VenueUnavailable, LoginRefused) as error:
-                self._say(error.what)
+                self._say(str(error))
                 return None
             with contextlib.suppress(VenueUnavailable, LoginRefused):  # the last ones known serve as well
                 self._held = await self.venue.holdings()
@@ -166,7 +166,8 @@ class Lane:
         """Return how the account stands."""
         line = self._books.desk.line(self.user_no)
         armed = self._books.armed.get(self.user_no, False)
-        found = [*notes, *self._breaker.notes]
+        found = [*notes, *([self.trouble] if self.trouble and self.trouble not in notes else [])]
+        found += self._breaker.notes
         found += [f"two orders carry the tag {tag}" for tag in sorted(line.doubled)]
         doubts = self._books.desk.doubts(self.user_no)
         found += [f"order {order.tag} is {order.state}: {order.rule}" for order in doubts]
@@ -286,7 +287,7 @@ class Lane:
         try:
             book = await self.venue.book()
         except (VenueUnavailable, LoginRefused) as error:
-            self._say(error.what)
+            self._say(str(error))
             return False
         self._say("")
         self.reads += 1

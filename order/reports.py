@@ -106,6 +106,7 @@ class Reports(Resolver):
                 wire.sent_us = 0
                 wire.not_before_us = now_us + pause_us(wire.failures)
                 wire.failures += 1
+                wire.held = outcome.reason
                 if order.purpose is Purpose.ENTRY and 0 < order.valid_until_us < now_us:
                     self.moved(order, Event.EXPIRE, now_us)
         elif state is OrderState.SENDING:

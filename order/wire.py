@@ -38,6 +38,7 @@ class Wire:
         cancel: It shall be cancelled.
         not_before_us: Wall time before which a send that did not leave us, or was refused, is not repeated.
         failures: Such sends in a row.
+        held: Why the last send did not leave us.
         absent_reads: Good readings of the books that did not show it, while its fate is unknown.
         absences: Earlier attempts of this exit that were found absent.
         alarmed_us: Wall time of the last alarm about it.
@@ -71,6 +72,7 @@ class Wire:
     cancel: bool = False
     not_before_us: int = 0
     failures: int = 0
+    held: str = ""
     absent_reads: int = 0
     absences: int = 0
     alarmed_us: int = 0

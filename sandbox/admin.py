@@ -1,10 +1,10 @@
-"""What only a rehearsal has: the ledger, faults, switches, the clock. Loopback, like all of the sandbox."""
+"""What only a rehearsal has: ledger, statements, money, faults, switches, the clock. On loopback."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
@@ -13,6 +13,8 @@ from sandbox.envelope import encoded
 from sandbox.faults import Fault
 from sandbox.hub import Hub
 from sandbox.market_clock import open_us
+from sandbox.state import Payment
+from sandbox.statement import statement
 from shared.errors import ConfigurationError
 
 FULL_ROWS = 180_000
@@ -21,7 +23,15 @@ FULL_ROWS = 180_000
 FURTHEST_S = 10 * 366 * 86_400.0
 """So far may the clock of the sessions be moved from the wall's."""
 
+MOST_PAID = 1_000_000_000
+"""Rupees in one payment."""
+
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigurationError)
+
+
+class _Paid(msgspec.Struct, forbid_unknown_fields=True):
+    client_code: str
+    rupees: Annotated[int, msgspec.Meta(ge=-MOST_PAID, le=MOST_PAID)]
 
 
 @dataclass(slots=True)
@@ -35,6 +45,8 @@ class Admin:
         router = app.router
         router.add_get("/sandbox/info", self.info)
         router.add_get("/sandbox/ledger", self.ledger)
+        router.add_get("/sandbox/statement", self.statement)
+        router.add_post("/sandbox/cash", self.pay)
         router.add_get("/sandbox/address", self.address)
         router.add_get("/sandbox/faults", self.faults)
         router.add_post("/sandbox/faults", self.add_fault)
@@ -93,6 +105,27 @@ class Admin:
             "faults": hub.faults.hits,
         }
         return _json({"orders": rows, "by_tag": by_tag, "positions": positions, "counts": counts})
+
+    async def statement(self, request: web.Request) -> web.Response:
+        """Return a client's account (`?client_code=`): orders with value and charges, sums, shares, money."""
+        exchange, client = self.hub.exchange, request.query.get("client_code", "")
+        if client not in exchange.accounts:
+            return _json({"error": "wanted: ?client_code= of a client"}, 400)
+        orders = exchange.orders.get(client, {}).values()
+        return _json(statement(exchange.accounts[client], orders))
+
+    async def pay(self, request: web.Request) -> web.Response:
+        """Pay rupees into a client's account, or with a minus take them out."""
+        accounts = self.hub.exchange.accounts
+        try:
+            given = msgspec.json.decode(await request.read(), type=_Paid)
+        except UNREADABLE as error:
+            return _json({"error": f"wanted: client_code, and whole rupees ({error})"}, 400)
+        if given.client_code not in accounts:
+            return _json({"error": f"there is no client {given.client_code}"}, 400)
+        accounts[given.client_code].cash += given.rupees * 100
+        self.hub.state.paid(Payment(given.client_code, given.rupees * 100))
+        return _json({"available": f"{accounts[given.client_code].available / 100:.2f}"})
 
     async def address(self, request: web.Request) -> web.Response:
         """Return the address that the request came from."""

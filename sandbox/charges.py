@@ -1,10 +1,10 @@
-"""`estimateCharges`: the charges of orders as a tree of names, at the rates of `data/charges.json`."""
+"""What orders cost at the rates of `data/charges.json`; `estimateCharges` tells it as a tree of names."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ DATA = Path(__file__).parent.parent / "data" / "charges.json"
 _HUNDRED = Decimal(100)
 _FOUR = Decimal("0.0001")
 """The service cuts amounts after four decimals."""
+
+_PAISA = Decimal("0.01")
 
 
 def estimate(body: Mapping[str, Any]) -> object:
@@ -41,7 +43,18 @@ def _rates() -> dict[str, Any]:
     return max(rows, key=lambda row: str(row["from"]))
 
 
+def order_charges(value: Decimal, product: str, side: str) -> Decimal:
+    """Return all that an executed order of *value* rupees costs, to the paisa."""
+    exact = _exact(value, product, side)
+    return sum((exact[name] for name in exact if name != "value"), Decimal(0)).quantize(_PAISA, ROUND_HALF_UP)
+
+
 def _amounts(value: Decimal, product: str, side: str) -> dict[str, Decimal]:
+    exact = _exact(value, product, side)
+    return {name: amount.quantize(_FOUR, ROUND_DOWN) for name, amount in exact.items()}
+
+
+def _exact(value: Decimal, product: str, side: str) -> dict[str, Decimal]:
     rates = _rates()
     own = rates["INTRADAY" if product == "INTRADAY" else "DELIVERY"]
     share = value / _HUNDRED
@@ -50,7 +63,7 @@ def _amounts(value: Decimal, product: str, side: str) -> dict[str, Decimal]:
     exchange, sebi = share * Decimal(rates["exchange_percent"]), share * Decimal(rates["sebi_percent"])
     ipft = share * Decimal(rates["ipft_percent"])
     buying = side == "BUY"
-    amounts = {
+    return {
         "value": value,
         "brokerage": brokerage,
         "exchange": exchange,
@@ -60,7 +73,6 @@ def _amounts(value: Decimal, product: str, side: str) -> dict[str, Decimal]:
         "stt": share * Decimal(own["stt_buy_percent" if buying else "stt_sell_percent"]),
         "gst": (brokerage + exchange + sebi + ipft) * Decimal(rates["gst_percent"]) / _HUNDRED,
     }
-    return {name: amount.quantize(_FOUR, ROUND_DOWN) for name, amount in amounts.items()}
 
 
 def _tree(a: Mapping[str, Decimal]) -> dict[str, Any]:

@@ -130,6 +130,9 @@ def _make(options: Options, state: State, clock: Clock) -> tuple[Hub, list[Crede
     prices = Prices(tape)
     switches = options.switches
     accounts = [Account(each.client_code, state.cash) for each in credentials]
+    for payment in state.payments:
+        for account in accounts:
+            account.cash += payment.amount if account.client == payment.client else 0
     days = options.days if options.days is not None else options.wall or options.speed <= 1
     exchange = Exchange(prices, instruments, accounts, switches, seed=options.seed, days=days)
     day = options.start_day if options.start_day is not None else ist_day(clock.now_us())

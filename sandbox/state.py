@@ -1,4 +1,4 @@
-"""What a sandbox remembers over a restart: its market, its clock, every order, conversion and rule.
+"""What a sandbox remembers over a restart: its market, its clock, every order, conversion, payment and rule.
 
 An append-only file. Plain writes of whole lines: a killed process loses nothing that it said; a power cut
 may. The last line of an order or rule wins. The file is written anew at each start.
@@ -78,7 +78,14 @@ class Conversion(msgspec.Struct, tag="conversion"):
     moved: Moved
 
 
-Line = Head | Clock | Kept | Conversion | Rule
+class Payment(msgspec.Struct, tag="payment"):
+    """Money that a client paid in, or with a minus took out, paise."""
+
+    client: str
+    amount: int
+
+
+Line = Head | Clock | Kept | Conversion | Payment | Rule
 
 _NAMES = [name for name in Kept.__struct_fields__ if name not in ("symbol", "trades")]
 
@@ -98,6 +105,7 @@ class State:
         self.clock: Clock | None = None
         self.kept: dict[str, Kept] = {}
         self.conversions: list[Moved] = []
+        self.payments: list[Payment] = []
         self.rules: dict[int, Rule] = {}
         self._fd: int | None = None
         self._joined: list[bytes] | None = None
@@ -127,6 +135,12 @@ class State:
         """Keep the conversion of a position."""
         if self._fd is not None:
             self._write(Conversion(moved))
+
+    def paid(self, payment: Payment) -> None:
+        """Keep a payment."""
+        self.payments.append(payment)
+        if self._fd is not None:
+            self._write(payment)
 
     def rule(self, rule: Rule) -> None:
         """Keep a rule as it is now."""
@@ -189,7 +203,8 @@ class State:
         self._write(Head(VERSION, self.market, self.seed, self.cash))
         if self.clock is not None:
             self._write(self.clock)
-        lines: list[Line] = [*self.kept.values(), *map(Conversion, self.conversions), *self.rules.values()]
+        moved = map(Conversion, self.conversions)
+        lines: list[Line] = [*self.kept.values(), *moved, *self.payments, *self.rules.values()]
         for line in lines:
             self._write(line)
         fresh.replace(path)
@@ -215,6 +230,8 @@ class State:
                 self.clock = line
             elif isinstance(line, Conversion):
                 self.conversions.append(line.moved)
+            elif isinstance(line, Payment):
+                self.payments.append(line)
             elif isinstance(line, Rule):
                 self.rules[line.number] = line
             else:

@@ -374,7 +374,7 @@ def test_entry_provably_not_sent_expires(remote: Room) -> None:
     remote.books.answer(buy(remote), NotSent("no route"))
     remote.later(61)
     assert remote.books.quotes("replay-1", [Quote("RELIANCE", 250_000, remote.at_us, 1000)]) == []
-    assert remote.rows()[0].state == "EXPIRED"
+    assert (remote.rows()[0].state, remote.rows()[0].rule) == ("EXPIRED", "not sent: no route")
 
 
 def test_exit_that_meets_an_unknown_entry_waits_latched(remote: Room) -> None:
