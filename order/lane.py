@@ -171,6 +171,7 @@ class Lane:
         found += [f"two orders carry the tag {tag}" for tag in sorted(line.doubled)]
         doubts = self._books.desk.doubts(self.user_no)
         found += [f"order {order.tag} is {order.state}: {order.rule}" for order in doubts]
+        found += self._books.desk.stuck(self.user_no)
         last = line.reconciled
         if last is not None:
             found += [note for note in last.notes if note not in found]

@@ -16,7 +16,7 @@ from order.switches import Level, book_scope
 from order.wire import Line, Wire
 from shared.clock import ist_day
 from shared.instruments import Instrument
-from shared.models import DONE_STATES, OrderState, OrderType, Product, Quote, Side
+from shared.models import DONE_STATES, OrderState, OrderType, Product, Quote, Side, rupees
 
 SECOND_US = 1_000_000
 CHANGE_PAUSE_US = SECOND_US
@@ -99,6 +99,15 @@ class Steps(Amending):
         if not exit_open(run, at_us, daily, instrument, self.calendar):
             return False
         return daily or not self._day_over(run, at_us, instrument, product)
+
+    def stuck(self, user_no: int) -> list[str]:
+        """Return a user's exits that were alarmed and are not done, a line each."""
+        return [
+            f"EXIT_STUCK: {order.remaining} {order.instrument.symbol} are not closed, "
+            f"order {order.tag} rests at {rupees(order.wire.seen_paise or order.wire.limit_paise)}"
+            for order in list(self.line(user_no).orders.values())
+            if order.wire is not None and order.wire.alarmed_us and order.state not in DONE_STATES
+        ]
 
     def account_prices(self, user_no: int, quotes: Iterable[Quote]) -> None:
         """Take prices that an account's own connection told."""

@@ -34,6 +34,11 @@ class _Paid(msgspec.Struct, forbid_unknown_fields=True):
     rupees: Annotated[int, msgspec.Meta(ge=-MOST_PAID, le=MOST_PAID)]
 
 
+class _Registered(msgspec.Struct, forbid_unknown_fields=True):
+    client_code: str
+    address: str
+
+
 @dataclass(slots=True)
 class Admin:
     """Handlers under `/sandbox/`, and the scrip master."""
@@ -48,6 +53,7 @@ class Admin:
         router.add_get("/sandbox/statement", self.statement)
         router.add_post("/sandbox/cash", self.pay)
         router.add_get("/sandbox/address", self.address)
+        router.add_post("/sandbox/address", self.register)
         router.add_get("/sandbox/faults", self.faults)
         router.add_post("/sandbox/faults", self.add_fault)
         router.add_delete("/sandbox/faults", self.clear_faults)
@@ -130,6 +136,17 @@ class Admin:
     async def address(self, request: web.Request) -> web.Response:
         """Return the address that the request came from."""
         return web.Response(text=request.remote or "")
+
+    async def register(self, request: web.Request) -> web.Response:
+        """Register the one address that a client's orders are taken from; empty: as all others'."""
+        try:
+            given = msgspec.json.decode(await request.read(), type=_Registered)
+        except UNREADABLE as error:
+            return _json({"error": f"wanted: client_code and address ({error})"}, 400)
+        if given.client_code not in self.hub.exchange.accounts:
+            return _json({"error": f"there is no client {given.client_code}"}, 400)
+        self.hub.registered[given.client_code] = given.address
+        return _json(given)
 
     async def faults(self, _: web.Request) -> web.Response:
         """List the faults at work."""

@@ -45,6 +45,9 @@ class Hub:
     switches: Switches
     state: State
     requests: dict[str, int] = field(default_factory=dict)
+    registered: dict[str, str] = field(default_factory=dict)
+    """The address that a client has registered, where it is not among those allowed to all."""
+
     listeners: list[Callable[[Order], None]] = field(default_factory=list)
     _sequences: dict[str, int] = field(default_factory=dict)
 

@@ -174,7 +174,7 @@ class Routes:
             client = session.client
             # The body is read first: what is dropped below must leave no half-read request behind.
             body = await _body(request)
-            if bucket in _WRITES and not self._registered(request):
+            if bucket in _WRITES and not self._registered(request, client):
                 return no(UNREGISTERED, hub.switches)
             window = "quote_1" if bucket == "quote" and hub.switches.quote_per_second == 1 else bucket
             if not hub.limits.allow(client, window, hub.clock.boot_s()):
@@ -239,8 +239,8 @@ class Routes:
             return INVALID_KEY
         return session
 
-    def _registered(self, request: web.Request) -> bool:
-        allowed = self.hub.switches.allowed_addresses
+    def _registered(self, request: web.Request, client: str) -> bool:
+        allowed = self.hub.registered.get(client) or self.hub.switches.allowed_addresses
         return not allowed or (request.remote or "") in [each.strip() for each in allowed.split(",")]
 
     def _count(self, name: str) -> None:

@@ -53,7 +53,8 @@ class Rehearsal:
         self.running.append(process)
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
-        account = told["accounts"][0]
+        self.accounts: list[dict[str, str]] = told["accounts"]
+        account = self.accounts[0]
         self.secrets = [account["api_key"], account["totp_secret"]]
         self.base_url = str(told["base_url"])
         self.environment |= {

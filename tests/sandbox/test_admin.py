@@ -54,6 +54,21 @@ async def test_address_is_the_peers() -> None:
         assert (await sandbox.send("GET", "/sandbox/address")).raw == b"127.0.0.1"
 
 
+async def test_orders_are_taken_from_the_address_that_a_client_has_registered() -> None:
+    async with box() as sandbox:
+        given = {"client_code": "S0000001", "address": "192.0.2.7"}
+        assert (await sandbox.send("POST", "/sandbox/address", given)).json == given
+        assert (await sandbox.place()).code == "AG7002"
+        await sandbox.get(RMS)
+        await sandbox.login(1)
+        assert (await sandbox.place()).data["orderid"], "another's are taken as before"
+        await sandbox.send("POST", "/sandbox/address", {**given, "address": ""})
+        await sandbox.login(0)
+        assert (await sandbox.place()).data["orderid"]
+        for wrong in ({}, {**given, "client_code": "X"}):
+            assert (await sandbox.send("POST", "/sandbox/address", wrong)).status == 400
+
+
 async def test_server_listens_on_loopback_alone() -> None:
     async with box() as sandbox:
         others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
