@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.command import Group, Json, guarded
+from app.command import Group, Json, guarded, settings
 
 Of = Annotated[str | None, typer.Option("--user", help="Of this user only. Default: of the whole house.")]
 Which = Annotated[
@@ -53,6 +53,12 @@ SWITCHES = (halt, kill, flatten, resume)
 def _turn(
     level: str, user: str | None, strategy: str | None, why: str, group: str | None, as_json: bool
 ) -> None:
+    from order.latch import latch
+    from order.switches import Level
+
+    house, home = not (user or strategy), settings().home
+    if house and level != Level.OFF and home.is_dir():
+        latch(home, Level(level))  # before anything that may be slow: what turns switches takes long to load
     from app import turning
 
     turning.turn(level, user or "", strategy or "", why, group=group, as_json=as_json)

@@ -11,7 +11,6 @@ import msgspec
 
 from app.review import keeper
 from order.reading import Reader
-from order.switch_door import latch
 from order.switches import Level, SwitchView, TurnRequest
 from shared.errors import LockHeld, TradingError
 from shared.settings import Settings
@@ -40,8 +39,6 @@ def turn(
     settings = Settings.load()
     who = pwd.getpwuid(os.getuid()).pw_name
     asked = TurnRequest(Level(level), user_id, strategy_id, f"{why} ({who})" if why else f"by {who}")
-    if not (user_id or strategy_id or asked.level is Level.OFF) and settings.home.is_dir():
-        latch(settings.home, asked.level)  # before anything that may be slow
     found: list[SwitchView] = []
     missed: list[str] = []
     for name in _groups(settings, asked, group):

@@ -10,8 +10,9 @@ import msgspec
 
 from order.bookkeeper import Bookkeeper
 from order.control import ControlClient
+from order.latch import latch
 from order.orders import Order
-from order.switches import LATCH_FILE, Level, SwitchView, TurnRequest
+from order.switches import Level, SwitchView, TurnRequest
 from shared.store.thread import OwnedThread
 
 
@@ -20,14 +21,6 @@ class Opened(Protocol):
 
     thread: OwnedThread
     books: Bookkeeper
-
-
-def latch(home: Path, level: Level) -> None:
-    """Lay the latch file into *home*, or take it away with OFF: it works also where the books cannot."""
-    if level is Level.OFF:
-        (home / LATCH_FILE).unlink(missing_ok=True)
-    elif level.rank >= Level.KILL.rank:
-        (home / LATCH_FILE).touch()
 
 
 class SwitchDoor:

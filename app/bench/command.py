@@ -32,6 +32,9 @@ NAMES = (
     "feed_ticks",
     "gate",
     "order_call",
+    "fan_out_50",
+    "kill_paper",
+    "kill_sandbox",
     "paced_accounts",
     "paced_minute",
     "feed_memory",
@@ -70,7 +73,19 @@ def run_bench(names: Sequence[str], *, as_json: bool, quick: bool, data: Path) -
 
 def _measure(folder: Path, wanted: set[str], quick: bool, data: Path) -> Iterator[Figure]:
     # Imported as needed: each measurement loads its own rooms.
-    from app.bench import feed, frames, gate, idle, journal, latency, order_call, paced, ticks
+    from app.bench import (
+        fan_out,
+        feed,
+        frames,
+        gate,
+        idle,
+        journal,
+        kill_storm,
+        latency,
+        order_call,
+        paced,
+        ticks,
+    )  # fmt: skip
 
     for users, limit_ms in latency.FILL_MS.items():
         if f"signal_fill_{users}" in wanted:
@@ -98,6 +113,12 @@ def _measure(folder: Path, wanted: set[str], quick: bool, data: Path) -> Iterato
         yield gate.gate(20 if quick else 200)
     if "order_call" in wanted:
         yield _run(order_call.order_call, folder, 60 if quick else 600)
+    if "fan_out_50" in wanted:
+        yield _run(fan_out.fan_out_50, folder, *((1, 5) if quick else (10, 10)))
+    if "kill_paper" in wanted:
+        yield _run(kill_storm.kill_paper, folder, 1 if quick else 5)
+    if "kill_sandbox" in wanted:
+        yield _run(kill_storm.kill_sandbox, folder, 1 if quick else 5)
     if "paced_accounts" in wanted:
         yield _run(paced.paced_accounts, folder, 50, 10.0 if quick else 50.0)
     if "paced_minute" in wanted:

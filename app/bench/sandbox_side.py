@@ -70,11 +70,20 @@ class Counts(msgspec.Struct):
     rate_limited: dict[str, int]
 
 
+class Row(msgspec.Struct):
+    """One order, as far as measurements look at it."""
+
+    ordertag: str
+    ordertype: str
+    status: str
+
+
 class Ledger(msgspec.Struct):
-    """What the sandbox accepted: order numbers by tag."""
+    """What the sandbox accepted: order numbers by tag, and all orders."""
 
     by_tag: dict[str, list[str]]
     counts: Counts
+    orders: list[Row] = []
 
 
 @contextlib.asynccontextmanager

@@ -77,9 +77,10 @@ class Scene:
 
     async def hold(self) -> None:
         """Let every user hold positions beside, which the rules value with each entry."""
+        stop = STOP if self.protected else None
         signals = [
-            _signal(symbol, SignalType.BUY, FIRST_BAR - timedelta(seconds=PAIR_S * before))
-            for before, symbol in enumerate(HELD, start=1)
+            _signal(symbol, SignalType.BUY, FIRST_BAR - timedelta(seconds=PAIR_S * before), stop)
+            for before, symbol in zip(range(len(HELD), 0, -1), HELD, strict=True)
         ]
         seqs = await self.outbox.commit(RUN, signals, {})
         self.relay.wake()
@@ -96,9 +97,13 @@ class Scene:
 
     def refused(self) -> int:
         """Return how many orders a rule refused: such a one costs less."""
+        return self.number_of("SELECT count(*) FROM orders WHERE state = 'REFUSED'")
+
+    def number_of(self, query: str) -> int:
+        """Return the one number that *query* finds in the order store; 0 where it finds none."""
         with contextlib.closing(Place.of(Settings.load(env_file=None, home=self.home)).reader()) as reader:
-            sql = reader.database.connection
-            return int(next(iter(sql.execute("SELECT count(*) FROM orders WHERE state = 'REFUSED'")))[0])
+            (found,) = next(iter(reader.database.connection.execute(query)))
+            return int(found or 0)
 
     def latencies_ms(self) -> list[float]:
         """Return acceptance to last durable order of every signal, in order."""
@@ -123,7 +128,7 @@ async def scene(
     relay = await Relay.open(outbox, bus, load_signal_key(home), clock)
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "app.bench.order_side", str(home), str(users), "bare" if bare else "whole"),
-        stdout=asyncio.subprocess.PIPE, env={**os.environ, "TRADING_HOME": str(home)},
+        stdout=asyncio.subprocess.PIPE, env=environment(home, paper=True),
     )  # fmt: skip
     assert child.stdout is not None
     opened = Scene(home, bus, outbox, relay, child.pid, bare, protected)
@@ -142,6 +147,11 @@ async def scene(
         await relay.close()
         await outbox.close()
         await bus.close()
+
+
+def environment(home: Path, *, paper: bool) -> dict[str, str]:
+    """Return the environment of a child that works on *home*."""
+    return {**os.environ, "TRADING_HOME": str(home), "PAPER_TRADING": "true" if paper else "false"}
 
 
 def _signal(symbol: str, kind: SignalType, close: datetime, stop: Decimal | None = None) -> Signal:
