@@ -20,7 +20,8 @@ from order.orders import Order, disposition
 from order.policy import Policy
 from order.requests import parse_direct
 from order.schema import FILE_NAME
-from order.stores import SqliteOrderStore
+from order.sql_store import SqlOrderStore
+from order.stores import PostgresOrderStore, SqliteOrderStore
 from order.switches import LATCH_FILE
 from order.users import Limits, Sizing, SizingMethod, Terms, User
 from shared.bus.codec import Poison, encode
@@ -72,9 +73,14 @@ class Room:
     """Bookkeeper, store, clock and prices of one state folder; everything a test drives or looks at."""
 
     def __init__(
-        self, home: Path, profile: str = "instant", venues: Mapping[str, StoreVenue] | None = None
+        self,
+        home: Path,
+        profile: str = "instant",
+        venues: Mapping[str, StoreVenue] | None = None,
+        url: str | None = None,
     ) -> None:
         self.home = home
+        self.url = url  # of a PostgreSQL database; None: SQLite in the folder
         self.clock = ManualClock(MONDAY_US)
         self.board = QuoteBoard()
         self.at_us = MONDAY_US
@@ -85,12 +91,14 @@ class Room:
         self._instruments = Instruments.load()
         self._calendar = Calendar.load()
         self._venues = {"paper": store_venue("paper", profile)} if venues is None else venues
-        self._stores: list[SqliteOrderStore] = []
+        self._stores: list[SqlOrderStore] = []
         self.books = self.open()
 
     def open(self) -> Bookkeeper:
         """Open the books as a new process would; what was open before is left as a kill leaves it."""
-        store = SqliteOrderStore(self.home, "paper")
+        store: SqlOrderStore = (
+            PostgresOrderStore(self.url, "paper") if self.url else SqliteOrderStore(self.home, "paper")
+        )
         self._stores.append(store)
         self.store = store
         self.books = Bookkeeper(

@@ -400,6 +400,7 @@ async def test_entries_wait_while_sends_have_no_answer_and_exits_are_tried(
 
     held = queue(room, lane)
     await until(lambda: held.state is OrderState.ACCEPTED)
+    venue.held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
     venue.orders = [row(held.tag, VenueState.COMPLETE, filled=10)]
     await until(lambda: held.state is OrderState.FILLED)
     venue.answers = [Unknown("time-out")]
@@ -417,7 +418,6 @@ async def test_entries_wait_while_sends_have_no_answer_and_exits_are_tried(
     await until(lambda: len(venue.posts) == 5)
     assert venue.posts[-1][0] == leaving.tag
     await until(lambda: "entries wait" not in str(lane.state(ready=True).notes))
-    venue.held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
     room.later(2)
     room.board.update([Quote("TCS", 250_000, room.at_us, 1000, room.clock.now_us())])
     for order in room.books.quotes(RUN, [Quote("TCS", 250_000, room.at_us, 1000, room.clock.now_us())]):

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
+
+import pytest
 
 from order.ledger import ProfitView
+from order.schema import FILE_NAME
 from order.statement import Statement
 from order.statement_reading import LotView, StatementReader
 from shared.clock import DAY_US, ist_day
@@ -16,9 +21,22 @@ from tests.order.conftest import RUN, Room
 SINCE, UNTIL = date(2024, 4, 1), date(2025, 3, 31)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def room(request: pytest.FixtureRequest, tmp_path: Path, blank_store: Path) -> Iterator[Room]:
+    """A room whose books lie in a file, or on PostgreSQL."""
+    url = None
+    if request.param == "postgres":
+        url = str(request.getfixturevalue("postgres_url"))
+    else:
+        shutil.copy(blank_store, tmp_path / FILE_NAME)
+    made = Room(tmp_path, url=url)
+    yield made
+    made.close()
+
+
 @contextmanager
 def reader(room: Room) -> Iterator[StatementReader]:
-    with closing(StatementReader(room.home)) as opened:
+    with closing(StatementReader(room.home, room.url)) as opened:
         yield opened
 
 
@@ -96,6 +114,10 @@ def test_place_in_the_fan_out_and_why_nothing_went_out(room: Room) -> None:
     sent = [(line.place, line.of) for user in ("u2", "u3") for line in places[user]]
     assert sorted(sent) == [(1, 2), (2, 2)]
     assert told(room, "u1").dispositions[0].reason == "positions"
+    with reader(room) as opened:
+        assert list(opened.orders(9, user_id="u1")) == []
+        (refused,) = opened.orders(9, user_id="u1", refused=True)
+    assert refused.rule.startswith("positions: ")
 
 
 def test_reference_is_the_price_of_the_signal(room: Room) -> None:
