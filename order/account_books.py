@@ -129,10 +129,12 @@ class AccountBooks:
         return self.desk.views(), sends
 
     def stops(self, order: Order) -> bool:
-        """Whether a switch forbids to send *order*, an entry, now; asked on any thread."""
+        """Whether a switch, or silence, forbids to send *order*, an entry, now; asked on any thread."""
         desk = self.desk
-        if order.purpose is not Purpose.ENTRY or not desk.switches:
+        if order.purpose is not Purpose.ENTRY or not (desk.switches or desk.silent):
             return False
+        if order.run in desk.silent:
+            return True
         return desk.switches.refusal(*desk.scope_of(order.book), ist_day(order.placed_us)) is not None
 
     def needs_positions(self, user_no: int) -> bool:

@@ -28,6 +28,7 @@ from order.risk import LIVE
 from order.store import OrderStore
 from order.user_books import UserBooks
 from order.users import User
+from order.watch_books import WatchBooks
 from order.wish import same_wish
 from shared.bus.codec import Poison
 from shared.calendar import Calendar
@@ -81,7 +82,7 @@ class Direct:
         )
 
 
-class Bookkeeper(AccountBooks, UserBooks):
+class Bookkeeper(AccountBooks, UserBooks, WatchBooks):
     """Owns desk and store; every public method is one transaction."""
 
     def __init__(
@@ -304,7 +305,11 @@ class Bookkeeper(AccountBooks, UserBooks):
         changes = desk.drain()
         self.recorder.end(changes, desk.journal, now_us)
         if not changes.empty:
-            self.store.commit(changes)
+            try:
+                self.store.commit(changes)
+            except StoreError as error:
+                self._down(error, now_us)
+                raise
         return changes
 
     @staticmethod

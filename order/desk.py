@@ -195,12 +195,14 @@ class Desk(Losses):
     def wants(self, run: str, quote: Quote) -> bool:
         """Whether something here waits for prices of that symbol, or a moment of its day has come."""
         key = run, quote.symbol
-        if self.switches.flattening or self.look_due(run, quote):
+        if self.silent or self.switches.flattening or self.look_due(run, quote):
             return True
         return key in self.at_work or bool(self.guarded.get(key)) or quote.at_us >= self.bells.get(key, 0)
 
     def quotes(self, run: str, batch: Iterable[Quote], now_us: int) -> None:
         """Hold orders at work, latched exits and waiting entries of market *run* against new prices."""
+        if self.silent:
+            self.hear(now_us)
         for quote in batch:
             if self.look_due(run, quote):
                 self.look_at_losses(run, quote, ist_day(quote.at_us), now_us)

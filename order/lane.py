@@ -260,8 +260,8 @@ class Lane:
 
     def _holds(self, order: Order) -> str:
         """Return why a claimed order does not leave after all, or nothing."""
-        if self._books.stops(order):  # turned between claim and send
-            return "a switch was turned before it left"
+        if self._books.stops(order):  # between claim and send
+            return "entries were stopped before it left"
         entry = order.purpose is Purpose.ENTRY
         return self._breaker.holds(self._books.clock.boot_s()) if entry else ""
 

@@ -11,13 +11,13 @@ from typing import Any
 from broker.base import VenueFill
 from order.accounts import Account
 from order.books import Book, BookKey
+from order.dead_man import DeadMan
 from order.house import House
 from order.lifecycle import Event
 from order.orders import MANUAL, Order, Purpose
 from order.risk import Entry, Refused
 from order.rules import check_entry
 from order.switches import Level
-from order.switching import Switching
 from shared.models import Quote, rupees
 
 LOOK_US = 1_000_000
@@ -30,7 +30,7 @@ _LOSSES = frozenset({"day_loss", "strategy_loss", "house_loss"})
 _ENTRY = Purpose.ENTRY
 
 
-class Losses(Switching):
+class Losses(DeadMan):
     """Watches them."""
 
     def __init__(self, *given: Any, **named: Any) -> None:

@@ -35,6 +35,7 @@ from order.switches import LATCH_FILE, TurnRequest
 from order.user_change import UserChange
 from order.user_door import UserDoor
 from order.users import User, demo_users
+from order.watch import Watch
 from shared.calendar import Calendar
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigurationError, LockHeld, RefusedBySafety, StoreError
@@ -61,6 +62,7 @@ class _Open:
     books: Bookkeeper
     control: ControlServer
     lanes: Lanes
+    watch: asyncio.Task[None]
 
 
 class OrderManager(DirectOrders, SwitchDoor, UserDoor):
@@ -153,7 +155,10 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
             lock.release()
             raise
         lanes = Lanes(self._remotes, thread, books, self._dial)
-        self._open = _Open(lock, thread, books, control, lanes)
+        watch = Watch(self.board, thread, books, self.settings.feed_silence_s)
+        watching = asyncio.create_task(watch.run(), name="watch of prices and store")
+        watching.add_done_callback(self._done)
+        self._open = _Open(lock, thread, books, control, lanes, watching)
         try:
             for user in books.users.values():
                 await lanes.connect(user)
@@ -256,6 +261,8 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
         if opened is None:
             return
         await opened.control.close()
+        opened.watch.cancel()
+        await asyncio.wait([opened.watch])
         await opened.lanes.close()
         # Answers under way are booked; what failed was logged, and must not keep the lock.
         await asyncio.gather(*self._tasks, return_exceptions=True)

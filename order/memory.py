@@ -23,9 +23,9 @@ from order.users import Terms, User, whole_paise
 from order.wire import Line
 from order.writer import ONLY_WRITER, Writer
 from shared.calendar import Calendar
-from shared.clock import ist_day
+from shared.clock import IST_OFFSET_US, ist_day
 from shared.instruments import Instruments
-from shared.models import OrderState, Quote, Side
+from shared.models import OrderState, Quote, Side, instant
 from shared.quotes import Quotes
 
 # Asked for once: on Python 3.11 an enum takes ten times as long as a module to give a member.
@@ -48,6 +48,7 @@ class Memory:
         changes: Rows that the next commit writes.
         armed: Users with an account at a broker, by number: whether it takes entries. Memory only.
         switches: HALT, KILL and FLATTEN.
+        silent: Markets whose prices have stopped, with the wall time since when; see `order.dead_man`.
         crossings: What the accounts of each family sent lately.
         deliveries: Shares of DELIVERY books by the day they were bought.
         seats: Who takes part, by (group, market, strategy, symbol); looked up once until a user changes.
@@ -86,6 +87,7 @@ class Memory:
         self.users: dict[int, User] = {}
         self.armed = armed if armed is not None else {}
         self.switches = Switches()
+        self.silent: dict[str, int] = {}
         self.crossings = Crossings()
         self.lines: dict[int, Line] = {}
         self.deliveries = Deliveries(calendar)
@@ -238,6 +240,8 @@ class Memory:
         stopped = self.switches.refusal(*book_scope(key, self._names), day) if self.switches else None
         if stopped is not None:
             return stopped
+        if self.silent and (since_us := self.silent.get(self._names[key[0]])):
+            return "feed_silent", f"no price has come since {instant(since_us + IST_OFFSET_US):%H:%M:%S}"
         if user.broker in self.venues:
             return None
         armed = self.armed.get(user.user_no)

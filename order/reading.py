@@ -15,7 +15,7 @@ from order.met import EX_DATE, Met
 from order.night import NIGHT, Night, NightState
 from order.orders import DIRECT_ENGINE, OWN_ENGINE, disposition
 from order.reconcile import FINAL, RECONCILED, Reconciliation
-from order.rows import read_switches, read_users
+from order.rows import read_silences, read_switches, read_users
 from order.stores import open_for_reading
 from order.switches import LATCH_FILE, LATCHED
 from order.users import User
@@ -146,7 +146,7 @@ class Reader:
         """Return what takes no entries, a line for each switch that is on."""
         found = read_switches(self._sql, self._users, ist_day(SystemClock().now_us()))
         lies = (self._home / LATCH_FILE).exists() and not any(view.whole_kill for view in found)
-        return [*([f"killed: {LATCHED[1]}"] if lies else []), *map(str, found)]
+        return [*([f"killed: {LATCHED[1]}"] if lies else []), *map(str, found), *read_silences(self._sql)]
 
     def markets(self) -> list[str]:
         """Return the markets (runs) seen so far, oldest first."""

@@ -47,6 +47,11 @@ _RULES: dict[str, tuple[str, str]] = {
         "After a loss: leave it for today, it ends with the day. Else `trading resume` with the same --user "
         "and --strategy.",
     ),
+    "feed_silent": (
+        "No price of any symbol comes, so entries at work were taken off and none is taken; exits go on.",
+        "It ends by itself with the next price: see that the engine runs and that `trading doctor` finds "
+        "the market data.",
+    ),
     "no_account": (
         "No account at the broker is connected for this user.",
         "`trading users credentials set {user}`; it is connected at once where `trading run` runs.",

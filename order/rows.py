@@ -8,11 +8,11 @@ from typing import TypeVar
 import msgspec
 
 from order.books import BookKey
-from order.switches import SWITCH, Level, Switch, SwitchView, view_of
+from order.switches import FEED_SILENT, SWITCH, Level, Switch, SwitchView, view_of
 from order.users import Limits, Terms, User
-from shared.clock import ist_day
+from shared.clock import IST_OFFSET_US, ist_day
 from shared.errors import StoreError
-from shared.models import Side
+from shared.models import Side, instant
 from shared.store.port import Connection, Database
 
 T = TypeVar("T")
@@ -120,6 +120,17 @@ def read_switches(sql: Connection, users: Mapping[int, User], today: int) -> lis
         if switch.level is not Level.OFF and (not switch.day or ist_day(switch.at_us) == today):
             found.add(view_of(switch, user.user_id if user else ""))
     return sorted(found, key=lambda view: (view.user_id, view.strategy_id, view.market))
+
+
+def read_silences(sql: Connection) -> list[str]:
+    """Return a line for each market whose prices have stopped, as long as none has come."""
+    rows = sql.execute("SELECT what, value FROM account_marks WHERE kind = ?", (FEED_SILENT,))
+    found = {
+        f"no price of {run} has come since {instant(int(since_us) + IST_OFFSET_US):%H:%M:%S}: no entries"
+        for run, since_us in rows
+        if str(since_us) != "0"
+    }
+    return sorted(found)
 
 
 def _decoded(text: str, kind: type[T], what: str) -> T:

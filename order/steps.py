@@ -73,7 +73,9 @@ class Steps(Amending):
         return due, working
 
     def killed(self, order: Order, at_us: int) -> bool:
-        """Whether a switch takes entries like *order* off its venue at market time *at_us*."""
+        """Whether a switch, or silence, takes entries like *order* off its venue at market time *at_us*."""
+        if order.run in self.silent:
+            return True
         if not self.switches:
             return False
         found = self.switches.strongest(*book_scope(order.book.key, self._names), ist_day(at_us))

@@ -126,6 +126,10 @@ class OrderStore(DayStore, Protocol):
         """Write a user with subscriptions (new, or in place of the stored one) and journal it."""
         ...
 
+    def try_out(self) -> None:
+        """Write something that changes nothing: where this raises, nothing can be written now."""
+        ...
+
     def hold(self, account: str) -> None:
         """Keep every other order manager off an account at a broker for as long as this store is open.
 

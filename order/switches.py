@@ -20,6 +20,9 @@ from shared.errors import ConfigurationError
 SWITCH = "switch"
 """The kind of mark that keeps one; that of the house is kept under the number below the first user's."""
 
+FEED_SILENT = "feed_silent"
+"""The kind of mark of the house that says, by market, since when no price has come; 0: they come."""
+
 LATCH_FILE = "KILL"
 """A file of that name in the state folder is a KILL of the house for as long as it lies there."""
 

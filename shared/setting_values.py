@@ -206,6 +206,14 @@ def percent(value: object) -> Decimal:
     return _between(value, Decimal(100))
 
 
+def silence(value: object) -> int:
+    """Return whole seconds from 5 to 600."""
+    text = str(value).strip()
+    if not (text.isdecimal() and 5 <= int(text) <= 600):
+        raise ValueError("must be a whole number of seconds from 5 to 600.")
+    return int(text)
+
+
 def _between(value: object, most: Decimal) -> Decimal:
     try:
         number = Decimal(str(value).strip())

@@ -103,6 +103,8 @@ class Settings(BaseSettings):
             rehearsals, too; empty: the table's.
         house_max_gross: Gross exposure of all users together, as a multiple of their capital.
         house_day_loss_percent: Day's loss of all users together, percent of their capital, that closes all.
+        feed_silence_s: Seconds without any price in the session, or without books that can be written, after
+            which entries at work are taken off.
         sim_seed: Seed of the simulated market.
         proof: This installation is for a proof: its stores are marked so and take no other use.
         failpoint: Named points at which a process of a proof ends itself, with probabilities.
@@ -146,6 +148,7 @@ class Settings(BaseSettings):
     house_day_loss_percent: Annotated[Decimal, BeforeValidator(read.percent)] = Field(
         Decimal(4), alias="HOUSE_DAY_LOSS_PERCENT"
     )
+    feed_silence_s: Annotated[int, BeforeValidator(read.silence)] = Field(30, alias="FEED_SILENCE")
     sim_seed: Annotated[int, BeforeValidator(read.seed)] = Field(7, alias="SIM_SEED")
     log_level: _Level = Field("INFO", alias="LOG_LEVEL")
     sandbox_accounts: Annotated[Path, BeforeValidator(read.accounts_file)] | None = Field(

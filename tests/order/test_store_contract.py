@@ -42,6 +42,22 @@ PAYLOAD = b'\x00\xff {"quote": "\\"}'
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+def test_trying_a_store_out_leaves_nothing_and_shows_that_it_cannot_be_written(
+    open_store: Callable[..., SqlOrderStore],
+) -> None:
+    store = open_store()
+    before = list(store.database.connection.execute("SELECT * FROM meta ORDER BY key"))
+    for _ in range(2):
+        store.try_out()
+    assert list(store.database.connection.execute("SELECT * FROM meta ORDER BY key")) == before
+    sqlite = isinstance(store, SqliteOrderStore)
+    store.database.connection.execute(
+        "PRAGMA query_only = 1" if sqlite else "SET default_transaction_read_only = on"
+    )
+    with pytest.raises(StoreError):
+        store.try_out()
+
+
 @pytest.fixture(params=STORES)
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., SqlOrderStore]]:
     """Opens the store as a new process would, after the end of the one before."""

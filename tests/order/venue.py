@@ -241,6 +241,18 @@ def fills(room: Room) -> list[tuple[int, int]]:
     ]
 
 
+def rest(room: Room) -> Order:
+    """Let a LIMIT order by hand rest at the broker; nobody follows its price."""
+    room.direct(order_type="LIMIT", price=2490)
+    order: Order = next(
+        each for each in room.books.desk.at_work[RUN, "RELIANCE"].values() if each.state == "NEW"
+    )
+    assert room.books.claim(order)
+    room.books.answer(order, Accepted("v1"))
+    report(room, book(room.clock.now_us(), row(order.tag, price=249_000)))
+    return order
+
+
 def hold(room: Room) -> None:
     """Buy ten shares and wait a while."""
     order = send(room)
