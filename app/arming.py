@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -10,17 +11,26 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from app.arming_table import STATES, show_checks
+from app.fingerprints import fingerprints
 from app.one_time_code import ask
 from order.account_state import AccountState
+from order.checks import HOUSE, Light, words_for
 from order.control import ControlClient
+from order.fingerprint import Fingerprint
 from order.place import Place
 from order.user_door import LOGIN_TIMEOUT_S
-from shared.errors import ConfigurationError, LoginRefused, TradingError, VenueUnavailable
+from shared.errors import (
+    ConfigurationError,
+    LoginRefused,
+    RefusedBySafety,
+    TradingError,
+    VenueUnavailable,
+)
 from shared.settings import Settings
+from strategy.config import load_configs
 
 TIMEOUT_S = 120.0
-WORD = "arm"
-STYLES = {"ARMED": "green", "EXIT_ONLY": "yellow", "OFF": "dim"}
 
 
 class NotArmed(TradingError):
@@ -28,32 +38,54 @@ class NotArmed(TradingError):
 
 
 def arm(users: Sequence[str], *, yes: bool, group: str | None = None, as_json: bool) -> None:
-    """Arm accounts after a look at them, and print how they stand.
+    """Look at accounts, let somebody confirm, arm those that no check keeps from it, and print them.
 
     Args:
         users: Whose; empty: all that are connected.
-        yes: Do not ask.
+        yes: Do not ask; for rehearsals only.
         group: Whose process, where the books are on PostgreSQL.
         as_json: One object for each account.
 
     Raises:
-        NotArmed: The books of an account do not agree with the broker's, or cannot be read.
+        NotArmed: A check keeps an account from entries.
         ConfigurationError: Nothing runs, nothing is connected, nobody said yes or typed a code.
+        RefusedBySafety: Live accounts of users that must not be armed together, or not confirmed by typing.
     """
-    place = Place.of(Settings.load(), group)
-    before = _ask(place, "accounts", ())
-    for state in before:
-        if state.needs_code and (not users or state.user_id in users):
+    settings = Settings.load()
+    place = Place.of(settings, group)
+    chosen = [each for each in _ask(place, "accounts", ()) if not users or each.user_id in users]
+    live = sum(not each.local for each in chosen)
+    if yes and live:
+        raise RefusedBySafety(
+            f"--yes is for rehearsals; live: {', '.join(each.user_id for each in chosen if not each.local)}.",
+            remedy=f"Leave it out, look at the table, and type {words_for(live)!r}.",
+        )
+    strategies = fingerprints(load_configs(settings.strategies_file))
+    for state in chosen:
+        if state.needs_code:
             _log_in(place, state)
+    words = words_for(live)
     if not yes:
-        _show(before, as_json)
-        _confirm()
-    states = _ask(place, "arm", users)
-    _show(states, as_json)
+        before = _ask(place, "look", users, strategies)
+        if as_json:
+            with contextlib.redirect_stdout(sys.stderr):
+                show_checks(before)
+        else:
+            show_checks(before)
+        # What is refused whatever is typed is told without it, by whoever keeps the books.
+        if not any(each.state is Light.RED and each.name in HOUSE for each in before[0].checks):
+            _confirm(live)
+    states = _ask(place, "arm", users, strategies, words)
+    if as_json:
+        _print(states)
+    elif yes:
+        show_checks(states)
+    else:
+        _show(states)
     closed = [state.user_id for state in states if not state.armed]
     if closed:
         raise NotArmed(
-            f"Not armed: {', '.join(closed)}.", remedy="See the notes; exits go on, entries are refused."
+            f"Not armed: {', '.join(closed)}.", remedy="See the checks; exits go on, entries are refused."
         )
 
 
@@ -75,19 +107,24 @@ def accounts(*, group: str | None, as_json: bool) -> None:
     _show(_ask(Place.of(Settings.load(), group), "accounts", ()), as_json)
 
 
-def _ask(place: Place, do: str, users: Sequence[str]) -> list[AccountState]:
+def _ask(
+    place: Place,
+    do: str,
+    users: Sequence[str],
+    strategies: dict[str, Fingerprint] | None = None,
+    words: str = "",
+) -> list[AccountState]:
     lock = place.lock()
     if lock.try_acquire():
         lock.release()
         whose = "" if place.group is None else f" for the group {place.group!r}"
-        why = "they are connected until it ends" if do == "accounts" else "arming lasts for the day"
         raise ConfigurationError(
             f"Nobody keeps the books of {place.home}{whose}.",
-            remedy=f"Start `trading run` with PAPER_TRADING=false first; {why}.",
+            remedy="Start `trading run` with PAPER_TRADING=false first; accounts are armed for the day.",
         )
     client = ControlClient(place.control)
-    answer = asyncio.run(client.ask(do, {"users": list(users)}, TIMEOUT_S))
-    states = msgspec.convert(answer, list[AccountState])
+    given = {"users": list(users), "strategies": msgspec.to_builtins(strategies), "words": words}
+    states = msgspec.convert(asyncio.run(client.ask(do, given, TIMEOUT_S)), list[AccountState])
     if not states:
         raise ConfigurationError(
             "No account is connected: this run is on paper.",
@@ -104,27 +141,41 @@ def _log_in(place: Place, state: AccountState) -> None:
         print(f"trading: {error}", file=sys.stderr)  # it stays OFF; the others are armed
 
 
-def _confirm() -> None:
+def _confirm(live: int) -> None:
+    """Let somebody type the words for so many *live* accounts.
+
+    Raises:
+        ConfigurationError: Nobody is there, or they typed something else.
+        RefusedBySafety: The same, and accounts are live.
+    """
+    words = words_for(live)
+    kind = RefusedBySafety if live else ConfigurationError
     if not sys.stdin.isatty():
-        raise ConfigurationError("Nobody is there to confirm.", remedy="Say --yes.")
-    Console().print(f"Type '{WORD}' to let these accounts take entries: ", end="")
-    if sys.stdin.readline().strip() != WORD:
-        raise ConfigurationError("Not confirmed; nothing has changed.")
+        raise kind(
+            "Nobody is there to confirm.", remedy=f"Type {words!r} at a terminal." if live else "Say --yes."
+        )
+    print(f"Type '{words}' to let these accounts take entries: ", end="", file=sys.stderr, flush=True)
+    if " ".join(sys.stdin.readline().split()) != words:
+        raise kind("Not confirmed; nothing has changed.")
 
 
-def _show(states: Sequence[AccountState], as_json: bool) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+def _show(states: Sequence[AccountState], as_json: bool = False) -> None:
     if as_json:
-        for state in states:
-            console.out(msgspec.json.encode(state).decode(), highlight=False)
+        _print(states)
         return
+    console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for name in ("user", "account", "state", "working", "foreign", "notes"):
         table.add_column(name, justify="right" if name in ("working", "foreign") else "left")
     for state in states:
-        word = f"[{STYLES.get(state.state, 'red')}]{state.state}[/]"
+        word = f"[{STATES.get(state.state, 'red')}]{state.state}[/]"
         notes = "; ".join([*state.notes, *state.others])
         notes = notes or ("" if state.ready else "the books have not been read")
         row = (state.user_id, state.account, word, str(state.working), str(state.foreign), notes)
         table.add_row(*row)
     console.print(table)
+
+
+def _print(states: Sequence[AccountState]) -> None:
+    for state in states:
+        print(msgspec.json.encode(state).decode())

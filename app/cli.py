@@ -117,11 +117,11 @@ def arm(
     user: Annotated[
         list[str] | None, typer.Option("--user", help="Only this user's account; repeatable.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; in rehearsals only.")] = False,
     group: Group = None,
     as_json: Json = False,
 ) -> None:
-    """Let connected accounts take entries, once their books agree with the broker's.
+    """Look at connected accounts and let those take entries that no check keeps from it.
 
     Arming lasts for the day, until midnight in India or the running system's end. Exits need no arming.
     """

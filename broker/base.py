@@ -266,6 +266,12 @@ class RemoteVenue(Protocol):
     identity: str
     """Name that the same account at the same endpoint has everywhere, and no other; tells no secret."""
 
+    local: bool
+    """It is on this machine: nothing that it does is for real."""
+
+    registered_address: str
+    """The IPv4 address from which the broker takes orders; empty: not known here."""
+
     @property
     def placed(self) -> int:
         """Requests for a new order that went out over the wire so far, whoever wanted them."""
@@ -380,6 +386,17 @@ class RemoteVenue(Protocol):
         Raises:
             LoginRefused: The broker says no.
             VenueUnavailable: It cannot be reached.
+        """
+        ...
+
+    async def seen_address(self, url: str) -> str:
+        """Return the IPv4 address that this account's traffic is seen to come from.
+
+        Args:
+            url: Is asked where the venue is on another machine; one on this machine is asked itself.
+
+        Raises:
+            VenueUnavailable: Nobody tells.
         """
         ...
 

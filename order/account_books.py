@@ -12,6 +12,7 @@ from order.amend import Amendment
 from order.books import BookKey
 from order.by_hand import Change
 from order.desk import Desk
+from order.fingerprint import Fingerprint
 from order.guards import Guard
 from order.levels import Levels
 from order.nights import RuleStep
@@ -225,6 +226,18 @@ class AccountBooks:
         self._commit(
             lambda desk: desk.answer_rule(book, outcome, now_us), "answer_rule", now_us, list(book), said
         )
+
+    def keep_fingerprints(self, user_no: int, prints: dict[str, Fingerprint]) -> None:
+        """Remember, durably, with which strategies a user's account takes entries."""
+        now_us = self._clock.now_us()
+        self._commit(
+            lambda desk: desk.keep_fingerprints(user_no, prints, now_us),
+            *("keep_fingerprints", now_us, user_no, msgspec.to_builtins(prints)),
+        )
+
+    def held(self, user_no: int) -> dict[tuple[str, str], int]:
+        """Return a user's net shares in the market at hand by symbol and product."""
+        return self.desk.positions(user_no, self._port.run)
 
     def engaged(self, user_no: int) -> bool:
         """Whether a user holds something in the market at hand, or has an order that is not done."""

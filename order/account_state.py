@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from order.checks import Check
+
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
@@ -21,6 +23,8 @@ class AccountState:
         compared_us: Wall time of the last comparison with the broker's account; 0 before it.
         cash_paise: What the broker says is available.
         needs_code: Only its owner can begin its session.
+        local: Its broker is on this machine: nothing that it does is for real.
+        checks: What was looked at for arming; empty where it was not.
     """
 
     user_id: str
@@ -35,3 +39,5 @@ class AccountState:
     compared_us: int = 0
     cash_paise: int = 0
     needs_code: bool = False
+    local: bool = False
+    checks: list[Check] = field(default_factory=list)

@@ -18,6 +18,7 @@ from order.account_state import AccountState
 from order.amend import Amendment
 from order.bookkeeper import Bookkeeper
 from order.breaker import Breaker
+from order.checks import Check
 from order.night_watch import NightWatch
 from order.orders import Order, Purpose
 from order.price_watch import PriceWatch
@@ -162,7 +163,9 @@ class Lane:
             notes = [self.trouble] if found is None else found.notes
         return False, notes
 
-    def state(self, *, ready: bool, notes: Sequence[str] = ()) -> AccountState:
+    def state(
+        self, *, ready: bool, notes: Sequence[str] = (), checks: Sequence[Check] = ()
+    ) -> AccountState:
         """Return how the account stands."""
         line = self._books.desk.line(self.user_no)
         armed = self._books.armed.get(self.user_no, False)
@@ -180,7 +183,7 @@ class Lane:
         return AccountState(
             self.user_id, self.venue.account, armed, ready, self._working, line.foreign, found, how,
             [] if last is None else last.others, 0 if last is None else last.at_us, self._cash_paise,
-            self.venue.needs_code,
+            self.venue.needs_code, self.venue.local, list(checks),
         )  # fmt: skip
 
     async def close(self) -> None:

@@ -10,12 +10,15 @@ import structlog
 from broker.base import RemoteVenue
 from order.account_state import AccountState
 from order.bookkeeper import Bookkeeper
+from order.checks import Check, Light, words_for
+from order.fingerprint import Fingerprints
 from order.lane import Lane
+from order.morning import Rules, look, look_at_house
 from order.orders import Order
 from order.switches import Level, TurnRequest
 from order.users import User
 from shared.clock import ist_day
-from shared.errors import ConfigurationError, LockHeld, StoreError
+from shared.errors import ConfigurationError, LockHeld, RefusedBySafety, StoreError
 from shared.store.thread import OwnedThread
 
 WATCH_S = 1.0
@@ -35,6 +38,7 @@ class Lanes:
         thread: Owns the store.
         books: Who keeps the books, on that thread.
         dial: For users who come later; None: nobody does.
+        rules: What arming goes by.
     """
 
     def __init__(
@@ -43,9 +47,11 @@ class Lanes:
         thread: OwnedThread,
         books: Bookkeeper,
         dial: Dial | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self._remotes = dict(remotes)
         self._dial = dial
+        self._rules = rules or Rules()
         self._dialling = asyncio.Lock()
         self._thread = thread
         self._books = books
@@ -105,9 +111,35 @@ class Lanes:
             else:
                 log.error("an order waits for an account", user=order.user.user_id, tag=order.tag)
 
-    async def arm(self, user_ids: Sequence[str]) -> list[AccountState]:
-        """Open accounts for entries whose books and positions agree with ours; see `OrderManager.arm`."""
-        return list(await asyncio.gather(*(self._arm(lane) for lane in self._chosen(user_ids))))
+    async def look(
+        self, user_ids: Sequence[str], prints: Fingerprints | None = None, kin: Sequence[User] = ()
+    ) -> list[AccountState]:
+        """Return how accounts stand, with what there is to say before they are armed; arms none."""
+        chosen = self._chosen(user_ids)
+        house = self._house(chosen, kin)
+        return list(await asyncio.gather(*(self._looked(lane, house, prints) for lane in chosen)))
+
+    async def arm(
+        self,
+        user_ids: Sequence[str],
+        prints: Fingerprints | None = None,
+        words: str = "",
+        kin: Sequence[User] = (),
+    ) -> list[AccountState]:
+        """Open accounts for entries that nothing keeps from them; see `OrderManager.arm`.
+
+        Raises:
+            RefusedBySafety: Live accounts of users that must not be armed together, or not confirmed.
+        """
+        chosen = self._chosen(user_ids)
+        house = self._house(chosen, kin)
+        try:
+            _permit(chosen, house, words)
+        except RefusedBySafety:
+            for lane in chosen:
+                self._books.armed[lane.user_no] = False
+            raise
+        return list(await asyncio.gather(*(self._arm(lane, house, prints) for lane in chosen)))
 
     def disarm(self, user_ids: Sequence[str]) -> list[AccountState]:
         """Close accounts for entries."""
@@ -161,12 +193,34 @@ class Lanes:
                     continue
                 told[user_id] = surplus
 
-    async def _arm(self, lane: Lane) -> AccountState:
-        ready, notes = await lane.check()
-        ready = ready and not self._books.desk.line(lane.user_no).doubled
+    async def _looked(
+        self, lane: Lane, house: list[Check], prints: Fingerprints | None
+    ) -> AccountState:
+        found = await look(lane, self._books, self._rules, prints)
+        return lane.state(ready=found.ready, notes=found.notes, checks=[*found.checks, *house])
+
+    async def _arm(self, lane: Lane, house: list[Check], prints: Fingerprints | None) -> AccountState:
+        found = await look(lane, self._books, self._rules, prints)
+        opened = found.open and not any(each.state is Light.RED for each in house)
+        if opened and prints:
+            wanted = self._books.desk.users[lane.user_no].subscriptions
+            kept = {name: each for name, each in prints.items() if name in wanted}
+            try:
+                await self._thread.run(self._books.keep_fingerprints, lane.user_no, kept)
+            except (StoreError, LockHeld) as error:
+                opened = False
+                found.checks.append(Check("strategy", Light.RED, error.what, error.remedy))
         # Also one that was armed: books that do not agree take no entries.
-        self._books.armed[lane.user_no] = ready
-        return lane.state(ready=ready, notes=notes)
+        self._books.armed[lane.user_no] = opened
+        return lane.state(ready=found.ready, notes=found.notes, checks=[*found.checks, *house])
+
+    def _house(self, chosen: Sequence[Lane], kin: Sequence[User]) -> list[Check]:
+        """Return what there is to say of all accounts that take entries once *chosen* do."""
+        armed = [lane for lane in self._lanes.values() if self._books.armed.get(lane.user_no)]
+        numbers = {lane.user_no for lane in [*chosen, *armed]}
+        users = [*(self._books.desk.users[number] for number in sorted(numbers)), *kin]
+        live = any(not lane.venue.local for lane in chosen)
+        return look_at_house(self._books, self._rules, users, live=live)
 
     def _chosen(self, user_ids: Sequence[str]) -> list[Lane]:
         unknown = sorted(set(user_ids) - set(self._lanes))
@@ -176,3 +230,22 @@ class Lanes:
                 remedy=f"Connected: {', '.join(sorted(self._lanes)) or 'none, this run is on paper'}.",
             )
         return [lane for user_id, lane in self._lanes.items() if not user_ids or user_id in user_ids]
+
+
+def _permit(chosen: Sequence[Lane], house: Sequence[Check], words: str) -> None:
+    """Make sure that live accounts may be armed together, and that somebody has typed so.
+
+    Raises:
+        RefusedBySafety: They may not, or nobody has.
+    """
+    live = sum(not lane.venue.local for lane in chosen)
+    if not live:
+        return
+    for each in house:
+        if each.name == "deployment" and each.state is Light.RED:
+            raise RefusedBySafety(f"Not armed: {each.said}.", remedy=each.remedy)
+    if words != words_for(live):
+        raise RefusedBySafety(
+            f"Live accounts take entries only when somebody types {words_for(live)!r}.",
+            remedy="`trading arm` at a terminal shows them and asks for it.",
+        )

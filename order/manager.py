@@ -19,12 +19,13 @@ import structlog
 
 from broker.base import RemoteVenue, StoreVenue
 from broker.registry import store_venues
-from order.account_state import AccountState
+from order.account_door import ARM_TIMEOUT_S, AccountDoor
 from order.bookkeeper import Bookkeeper, Unreadable
 from order.control import ControlClient, ControlServer
 from order.desk import Received
 from order.direct_orders import DirectOrders
 from order.lanes import Dial, Lanes
+from order.morning import Rules
 from order.orders import Order
 from order.place import Place
 from order.policy import policy_of
@@ -50,7 +51,6 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 DEMO_STRATEGIES = ("ma_crossover",)
-ARM_TIMEOUT_S = 120.0
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class _Open:
     watch: asyncio.Task[None]
 
 
-class OrderManager(DirectOrders, SwitchDoor, UserDoor):
+class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
     """Sizes, checks, sends and books orders, on paper or at a broker.
 
     Args:
@@ -154,7 +154,8 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
             thread.close()
             lock.release()
             raise
-        lanes = Lanes(self._remotes, thread, books, self._dial)
+        rules = Rules(self.settings.deployment_mode, self.settings.address_check_url)
+        lanes = Lanes(self._remotes, thread, books, self._dial, rules)
         watch = Watch(self.board, thread, books, self.settings.feed_silence_s)
         watching = asyncio.create_task(watch.run(), name="watch of prices and store")
         watching.add_done_callback(self._done)
@@ -207,33 +208,6 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
     def groups(self) -> list[str]:
         """Return the groups that have users, sorted."""
         return sorted({user.group for user in self._here().books.users.values()})
-
-    async def arm(self, user_ids: Sequence[str] = ()) -> list[AccountState]:
-        """Open accounts for entries whose books and positions at the broker agree with ours right now.
-
-        Args:
-            user_ids: Whose; empty: all that are connected.
-
-        Raises:
-            ConfigurationError: One of them has no account here.
-        """
-        if self._remote is not None:
-            answer = await self._remote.ask("arm", {"users": list(user_ids)}, ARM_TIMEOUT_S)
-            return msgspec.convert(answer, list[AccountState])
-        return await self._here().lanes.arm(user_ids)
-
-    async def disarm(self, user_ids: Sequence[str] = ()) -> list[AccountState]:
-        """Close accounts for entries; exits go on. Arguments and errors as `arm`."""
-        if self._remote is not None:
-            answer = await self._remote.ask("disarm", {"users": list(user_ids)})
-            return msgspec.convert(answer, list[AccountState])
-        return self._here().lanes.disarm(user_ids)
-
-    async def accounts(self) -> list[AccountState]:
-        """Return how each connected account stands."""
-        if self._remote is not None:
-            return msgspec.convert(await self._remote.ask("accounts"), list[AccountState])
-        return self._here().lanes.states()
 
     async def cases(self) -> list[Case]:
         """Return the orders that wait for a human, with what is known of them now."""
@@ -336,8 +310,9 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor):
             "change_user": served(lambda given: self.change_user(given["user_id"], _change(given["change"]))),
             "connect": served(lambda given: self.connect(str(given.get("user_id")))),
             "log_in": served(lambda given: self.log_in(str(given.get("user_id")), str(given.get("code")))),
-            "arm": served(lambda given: self.arm(_names(given))),
-            "disarm": served(lambda given: self.disarm(_names(given))),
+            "look": served(self._look),
+            "arm": served(self._arm),
+            "disarm": served(self._disarm),
             "accounts": served(lambda _: self.accounts()),
             "cases": served(lambda _: self.cases()),
             "turn": served(lambda given: self.turn(msgspec.convert(given, TurnRequest))),
@@ -385,7 +360,3 @@ def _user(given: object) -> User:
 
 def _change(given: object) -> UserChange:
     return msgspec.convert(given, UserChange, strict=False)
-
-
-def _names(arguments: dict[str, Any]) -> list[str]:
-    return [str(name) for name in arguments.get("users") or ()]

@@ -9,6 +9,7 @@ import structlog
 
 from broker.base import VenueFill, VenueOrder
 from order.books import Book
+from order.fingerprint import ARMED_WITH, Fingerprint, Fingerprints
 from order.lifecycle import Event
 from order.orders import MANUAL, OWN_ENGINE, Order, Purpose
 from order.reconcile import FINAL, RECONCILED, Finding, Kind, Reconciliation, Sight, compare
@@ -45,6 +46,8 @@ class Outside(Reviews):
                 line.owned[what] = int(value)
             elif kind == PAUSED:
                 line.paused[what] = int(value)
+            elif kind == ARMED_WITH:
+                line.armed_with[what] = msgspec.json.decode(value, type=Fingerprint)
             elif kind == FINAL:
                 line.final_day = max(line.final_day, int(what))
 
@@ -110,6 +113,14 @@ class Outside(Reviews):
             self.note_account(user_no, FINAL, str(line.final_day), told_as, now_us)
         self.journal_moves("reconcile", now_us, [user_no, when])
         return made
+
+    def keep_fingerprints(self, user_no: int, prints: Fingerprints, now_us: int) -> None:
+        """Remember with which strategies a user's account takes entries; others stay as they were."""
+        kept = self.line(user_no).armed_with
+        for strategy_id, now in prints.items():
+            if kept.get(strategy_id) != now:
+                kept[strategy_id] = now
+                self.note_account(user_no, ARMED_WITH, strategy_id, msgspec.json.encode(now).decode(), now_us)
 
     def engaged_at_broker(self, user_no: int, run: str) -> bool:
         """Whether a user holds something in market *run*, or has an order that is not done."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from order.cover import Cover
+from order.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from broker.base import VenueOrder
@@ -121,6 +122,7 @@ class Line:
         blind: Symbols of exits at the broker that have no fresh price.
         prices: The last prices that the account's own connection told, by symbol.
         cover: What the account shows beside our books.
+        armed_with: The strategies as they were when the account was last armed, by id.
     """
 
     sent_before: list[tuple[int, bool]] = field(default_factory=list)
@@ -147,3 +149,4 @@ class Line:
     blind: set[str] = field(default_factory=set)
     prices: dict[str, Quote] = field(default_factory=dict)
     cover: Cover = field(default_factory=Cover)
+    armed_with: dict[str, Fingerprint] = field(default_factory=dict)

@@ -54,6 +54,8 @@ _SecretsKey = Annotated[Secret, BeforeValidator(read.secrets_key), _masked]
 _Profile = Annotated[Literal["realistic", "instant"], BeforeValidator(read.one_of("realistic", "instant"))]
 _Quantity = Annotated[Literal["total", "remaining"], BeforeValidator(read.one_of("total", "remaining"))]
 _StopExit = Annotated[Literal["modify", "cancel"], BeforeValidator(read.one_of("modify", "cancel"))]
+_MODES = ("self_family", "broker_hosted")
+_Mode = Annotated[Literal["self_family", "broker_hosted"], BeforeValidator(read.one_of(*_MODES))]
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(read.one_of(*_LEVELS))]
 
@@ -94,6 +96,8 @@ class Settings(BaseSettings):
             folder, made on first use.
         paper_trading: True unless the environment says otherwise; live needs the caller's consent, too.
         paper_profile: How the paper venue fills: `realistic`, or `instant` (full fill at once).
+        deployment_mode: Whose accounts are armed live: `self_family`, one family's, or `broker_hosted`, those
+            of a provider's clients.
         home: The state folder, absolute.
         database_url: A PostgreSQL database for the order store; None or a bare `sqlite://`: a file in `home`.
         redis_url: A Redis or Valkey server; None is the embedded one.
@@ -132,6 +136,7 @@ class Settings(BaseSettings):
     secrets_key: _SecretsKey | None = Field(None, alias="SECRETS_KEY")
     paper_trading: Annotated[bool, BeforeValidator(read.yes_or_no)] = Field(True, alias="PAPER_TRADING")
     paper_profile: _Profile = Field("realistic", alias="PAPER_PROFILE")
+    deployment_mode: _Mode = Field("self_family", alias="DEPLOYMENT_MODE")
     home: Annotated[Path, BeforeValidator(read.folder)] = Field(
         default_factory=lambda: Path("var").absolute(), alias="TRADING_HOME"
     )

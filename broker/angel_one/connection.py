@@ -72,7 +72,7 @@ class Connection:
         )
         return AngelOneVenue(
             self.rest, feed, self._instruments, self._clock, masked_code(account.client_code.reveal()),
-            _identity(account), account.modify_quantity,
+            _identity(account), account.modify_quantity, account.egress.registered_address,
         )  # fmt: skip
 
     def market(self, run: str, label: str) -> AngelOneMarket:

@@ -26,6 +26,8 @@ from shared.errors import VenueUnavailable
 
 T = TypeVar("T")
 QUOTE_MOST = 50
+SEEN = "/sandbox/address"
+"""Where a service on this machine tells which address a request comes from."""
 Body = Mapping[str, object]
 
 
@@ -81,6 +83,19 @@ class Rest:
     async def gtt_cancel(self, rule_id: str, token: str, exchange: str = "NSE") -> PlaceOutcome:
         """Cancel a GTT rule."""
         return await self._gtt(at.GTT_CANCEL, {"id": rule_id, "symboltoken": token, "exchange": exchange})
+
+    @property
+    def local(self) -> bool:
+        """Whether its root is on this machine."""
+        return self._transport.local
+
+    async def seen_address(self, url: str) -> str:
+        """Return the address that *url* sees us come from; on this machine the service itself is asked.
+
+        Raises:
+            VenueUnavailable: It does not tell.
+        """
+        return await self._transport.seen_address(f"{self._transport.root}{SEEN}" if self.local else url)
 
     # -- reads -----------------------------------------------------------------------------------
 

@@ -79,6 +79,7 @@ class AngelOneVenue:
         identity: See `RemoteVenue`.
         modify_quantity: What the quantity of a modify means at the broker, `total` or `remaining`; nobody
             outside knows for sure.
+        registered_address: See `RemoteVenue`.
     """
 
     name = "angel_one"
@@ -92,8 +93,11 @@ class AngelOneVenue:
         account: str,
         identity: str,
         modify_quantity: str = "total",
+        registered_address: str = "",
     ) -> None:
         self.account = account
+        self.local = rest.local
+        self.registered_address = registered_address
         self.identity = identity
         self._rest = rest
         self._feed = feed
@@ -118,6 +122,10 @@ class AngelOneVenue:
         """Begin a session with a one-time code that the owner has typed."""
         await self._rest.session.log_in(code)
         self._feed.start()
+
+    async def seen_address(self, url: str) -> str:
+        """Return the address that this account's traffic is seen to come from."""
+        return await self._rest.seen_address(url)
 
     async def slot(self, *, entry: bool) -> Slot:
         """Wait for a place within the rate limits."""

@@ -15,6 +15,7 @@ from broker.registry import store_venue
 from order import rules, slippage
 from order.audit import audit
 from order.bookkeeper import Bookkeeper
+from order.fingerprint import Fingerprint
 from order.mirror import as_sqlite
 from order.rerun import NoSuchDay, Rerun, rerun_day
 from order.review import How, Verdict
@@ -142,6 +143,7 @@ def test_day_at_a_broker_is_decided_alike(far: Room, tmp_path: Path) -> None:
         far.books.steps(1)
         held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
         far.books.report(1, book(far.clock.now_us(), done), held)
+    far.books.keep_fingerprints(1, {"s": Fingerprint("rsi", "a", {"period": "14"}, ("TCS",))})
     far.armed[1] = False
     far.take(far.received(far.signal("BUY", run=FAR_RUN)))
     far.open()

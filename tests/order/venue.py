@@ -100,6 +100,10 @@ class ScriptedVenue:
         self.kept: list[VenueRule] = []
         self.broken = self.broken_quotes = False
         self.needs_code = False
+        self.local = True
+        self.registered_address = ""
+        self.address = "127.0.0.1"
+        self.cash = 10_000_000
         self.codes: list[str] = []
         self.reads = 0
         self.tickets: list[Ticket] = []
@@ -110,6 +114,11 @@ class ScriptedVenue:
     @property
     def placed(self) -> int:
         return len(self.posts)
+
+    async def seen_address(self, url: str) -> str:
+        if not self.address:
+            raise VenueUnavailable(f"{url} does not tell our address.")
+        return self.address
 
     async def log_in(self, code: str) -> None:
         self.codes.append(code)
@@ -161,7 +170,7 @@ class ScriptedVenue:
         return self.demat
 
     async def cash_paise(self) -> int:
-        return 10_000_000
+        return self.cash
 
     async def rules(self) -> list[VenueRule]:
         if self.broken:

@@ -81,6 +81,14 @@ async def venue(
     await made.close()
 
 
+async def test_service_on_this_machine_tells_itself_where_we_come_from(
+    venue: AngelOneVenue, peer: Peer
+) -> None:
+    peer.on["/sandbox/address"] = http(200, b"127.0.0.1\n")
+    assert venue.local
+    assert await venue.seen_address("https://elsewhere.invalid") == "127.0.0.1"
+
+
 # -- what goes out --------------------------------------------------------------------------------
 
 
