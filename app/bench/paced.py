@@ -150,7 +150,7 @@ async def _paced(
             before = Work.now(served.pid)
             until_s = time.monotonic() + seconds
             body = order_body(instruments[0], terms[0].price_paise)
-            floor = asyncio.create_task(_bare_pace(bare, body, until_s))
+            floor = asyncio.create_task(bare_pace(bare, body, until_s))
             # Not all in the same instant: nobody's accounts are.
             demands = [
                 client.demand(venue, terms[at % len(terms)], at / count, until_s)
@@ -228,8 +228,18 @@ def order_body(instrument: Instrument, price_paise: int, tag: str = "") -> bytes
     return msgspec.json.encode({**body, "ordertag": tag} if tag else body)
 
 
-async def _bare_pace(bare: Bare, body: bytes, until_s: float) -> list[float]:
-    """Send by the same rule with nothing around it: a window after the answer the next may go."""
+async def _until(boot_s: float) -> None:
+    """Return when that moment of boot time has come: a timer alone is up to a millisecond early."""
+    while (left_s := boot_s - time.monotonic()) > 0:  # noqa: ASYNC110 - time is no event
+        await asyncio.sleep(left_s)
+
+
+async def bare_pace(bare: Bare, body: bytes, until_s: float) -> list[float]:
+    """Send by the same rule with nothing around it: a window after the answer the next may go.
+
+    Returns:
+        When each left, boot time, in order.
+    """
     sent: list[float] = []
     done: list[float] = []
 
@@ -238,11 +248,11 @@ async def _bare_pace(bare: Bare, body: bytes, until_s: float) -> list[float]:
             at = len(sent)
             sent.append(0.0)
             if at >= IN_A_MINUTE:
-                await asyncio.sleep(done[at - IN_A_MINUTE] + 60.0 - time.monotonic())
+                await _until(done[at - IN_A_MINUTE] + 60.0)
             sent[at] = time.monotonic()
             await bare.post(PLACE, body)
             done.append(time.monotonic())
-            await asyncio.sleep(1.0)
+            await _until(done[-1] + 1.0)
 
     lanes = [asyncio.create_task(lane()) for _ in range(IN_A_SECOND)]
     await asyncio.sleep(until_s - time.monotonic())

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
-from app.bench.paced import Client, paced_accounts, rate, settle
-from app.bench.sandbox_side import Counts, Ledger
+from app.bench.paced import IN_A_SECOND, Client, bare_pace, paced_accounts, rate, settle
+from app.bench.sandbox_side import Bare, Counts, Ledger
 
 
 def filled(cycle_s: float, bursts: int, spread_s: float = 0.001) -> list[float]:
@@ -64,6 +66,24 @@ def test_settled_orders_are_clean_where_each_is_there_once() -> None:
 )
 def test_settled_orders_are_not_clean(clients: list[Client], books: Ledger) -> None:
     assert not settle(clients, books).clean
+
+
+class Answering(Bare):
+    """Answers at once, whatever it is asked."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        return 200, b""
+
+
+async def test_floor_keeps_its_windows_though_timers_are_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds: sleep(max(seconds - 0.01, 0.0)))
+    sent = await bare_pace(Answering(), b"", time.monotonic() + 2.2)
+    assert len(sent) > IN_A_SECOND
+    assert all(later - first >= 1.0 for first, later in zip(sent, sent[IN_A_SECOND:], strict=False))
 
 
 async def test_accounts_under_demand_are_measured_against_a_real_sandbox(tmp_path: Path) -> None:
