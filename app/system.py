@@ -107,13 +107,15 @@ async def open_engine(
     outbox = await Outbox.open(settings.home, environment, SystemClock())
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(outbox.close)
+        # First of all: what was accepted goes on its way while the market's history is still being fetched.
+        relay = await Relay.open(outbox, bus, key)
+        stack.push_async_callback(relay.close)
         source: MarketDataSource | None = None
         if feed.replay:
             source = await _replay(outbox, feed)
         elif lines.market is not None:
             check(configs, Instruments.load())
             source = await _live(stack, outbox, lines.market, configs)
-        relay = await Relay.open(outbox, bus, key)
         engine = StrategyEngine(
             configs=configs,
             market_data=source,
@@ -134,7 +136,6 @@ async def open_engine(
                 await save_marks(outbox, board)
         finally:
             await engine.close()
-            await relay.close()
 
 
 @contextlib.asynccontextmanager
