@@ -22,6 +22,7 @@ class Hole:
         self._far = port
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Hole:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -33,9 +34,9 @@ class Hole:
     ) -> None:
         if self._server is not None:
             self._server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -43,19 +44,19 @@ class Hole:
         self._open.add(task)
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far)
-            with (
-                contextlib.closing(far_writer),
-                contextlib.closing(writer),
-                contextlib.suppress(OSError),
-            ):
-                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            both = {writer, far_writer}
+            self._writers |= both
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            self._writers -= both
         finally:
+            writer.close()
             self._open.discard(task)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while piece := await source.read(PIECE):
-            if not self.swallows:
-                sink.write(piece)
-                await sink.drain()
+        with contextlib.suppress(OSError):
+            while piece := await source.read(PIECE):
+                if not self.swallows:
+                    sink.write(piece)
+                    await sink.drain()
         if not self.swallows:
             sink.close()

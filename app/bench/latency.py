@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from app.bench.figures import Figure, single, timing
+from app.bench.figures import Figure, percentile, single, timing
 from app.bench.scene import TAKE_TIMEOUT_S, Scene, fdatasync_ms, hop_ms, scene
 
 FILL_MS = {1: 3.0, 100: 6.0, 1000: 20.0}
@@ -34,15 +34,14 @@ async def signal_fill(
         await _give(opened, rounds + WARM_UP)
         hop = await hop_ms(opened.bus, 50)
         floor = 2 * await asyncio.to_thread(fdatasync_ms, opened.home, 50, PAUSE_S) + hop
-    made = timing(
-        name,
-        opened.latencies_ms()[WARM_UP:],
-        floor,
-        limit_ms,
-        f"{rounds} paced signals, {opened.refused()} orders refused; "
-        "floor: two paced fdatasyncs and a stream hop",
+    latencies, refused = opened.latencies_ms()[WARM_UP:], opened.refused()
+    entries, exits = (percentile(latencies[first::2], 0.5) for first in range(2))
+    note = (
+        f"{rounds} paced signals, {refused} orders refused, p50 of entries {entries:.2f} and of exits "
+        f"{exits:.2f}; floor: two paced fdatasyncs and a stream hop"
     )
-    return msgspec.structs.replace(made, met=made.met and not opened.refused())
+    made = timing(name, latencies, floor, limit_ms, note)
+    return msgspec.structs.replace(made, met=made.met and not refused)
 
 
 async def users_10000(folder: Path, rounds: int) -> Figure:

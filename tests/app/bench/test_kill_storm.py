@@ -21,6 +21,7 @@ def test_storm_without_a_stop_shows_nothing() -> None:
     assert not figure("kill_paper", [Storm(2_000, 5, 600, 0, 0)], 500.0, 2_000).met
 
 
+@pytest.mark.timeout(240)
 async def test_kill_ends_a_storm_on_a_sandbox_and_leaves_its_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
