@@ -264,7 +264,7 @@ def fills(limit: Limit = 20, user: UserId = None, run: Run = None, as_json: Json
     """List fills with the quote that each one used."""
     from app.listing import FILLS
 
-    with open_reader() as reader:
+    with open_reader(user) as reader:
         known_user(reader, user)
         known_run(reader, run)
         show_rows(reader.fills(limit, user_id=user, run=run), as_json, FILLS)
@@ -286,7 +286,7 @@ def positions(
     from app.listing import POSITIONS
     from app.marks import stored_marks
 
-    with open_ledger() as reader:
+    with open_ledger(user) as reader:
         known_user(reader, user)
         known_run(reader, run)
         market = run or (None if every else reader.latest_market())
@@ -308,7 +308,7 @@ def profit(user: UserId = None, run: Run = None, as_json: Json = False) -> None:
     from app.ledger_listing import PROFITS
     from app.marks import stored_marks
 
-    with open_ledger() as reader:
+    with open_ledger(user) as reader:
         known_user(reader, user)
         known_run(reader, run)
         market = run or reader.latest_market()
@@ -325,7 +325,7 @@ def holdings(user: UserId = None, run: Run = None, as_json: Json = False) -> Non
     from app.ledger_listing import HOLDINGS
     from shared.clock import SystemClock
 
-    with open_ledger() as reader:
+    with open_ledger(user) as reader:
         known_user(reader, user)
         known_run(reader, run)
         market = run or reader.latest_market()
@@ -338,7 +338,7 @@ def charges(limit: Limit = 20, user: UserId = None, run: Run = None, as_json: Js
     """List what days that are over cost, scrip by scrip, as a contract note has it."""
     from app.ledger_listing import CHARGES
 
-    with open_ledger() as reader:
+    with open_ledger(user) as reader:
         known_user(reader, user)
         known_run(reader, run)
         show_rows(reader.day_charges(limit, user_id=user, run=run), as_json, CHARGES)

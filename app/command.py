@@ -70,23 +70,23 @@ def settings() -> Settings:
     return Settings.load()
 
 
-def open_reader() -> closing[Reader]:
-    """Open the order store for reading; what is switched off is told first."""
+def open_reader(user: str | None = None) -> closing[Reader]:
+    """Open the order store for reading; what is switched off, for one user or for any, is told first."""
     from order.reading import Reader
 
     chosen = settings()
     reader = Reader(chosen.home, chosen.postgres_url)
-    _tell(reader)
+    _tell(reader, user)
     return closing(reader)
 
 
-def open_ledger() -> closing[Ledger]:
-    """Open the order store for reading, with what a ledger tells; what is switched off is told first."""
+def open_ledger(user: str | None = None) -> closing[Ledger]:
+    """Open the order store for reading, with what a ledger tells; as `open_reader`."""
     from order.ledger import Ledger
 
     chosen = settings()
     reader = Ledger(chosen.home, chosen.postgres_url)
-    _tell(reader)
+    _tell(reader, user)
     return closing(reader)
 
 
@@ -98,14 +98,14 @@ def day_number(text: str) -> int:
         raise ConfigurationError(f"{text!r} is no day.", remedy="Write it as 2021-04-12.") from None
 
 
-def tell_switches() -> None:
+def tell_switches(user: str | None = None) -> None:
     """Say on standard error what is switched off; nothing where there are no books yet."""
-    with contextlib.suppress(StoreError), open_reader():
+    with contextlib.suppress(StoreError), open_reader(user):
         pass
 
 
-def _tell(reader: Reader) -> None:
-    for line in reader.switched():
+def _tell(reader: Reader, user: str | None) -> None:
+    for line in reader.switched(user):
         typer.echo(f"trading: {line}", err=True)
 
 

@@ -46,7 +46,7 @@ def orders(
     from app.listing import ORDERS
     from app.refusals import explained, tell
 
-    with open_reader() as reader:
+    with open_reader(user) as reader:
         known_user(reader, user)
         known_run(reader, run)
         found = explained(

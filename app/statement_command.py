@@ -67,7 +67,7 @@ def statement(
 
     from app.marks import stored_marks
 
-    tell_switches()
+    tell_switches(user)
     with _open() as reader:
         market = _market(reader, user, run)
         newest = _newest(reader, market)

@@ -98,6 +98,7 @@ def _orders(rows: Sequence[OrderLine]) -> list[Column[OrderLine]]:
         Column("side", lambda row: side(row.side)),
         Column("qty", lambda row: f"{row.quantity}", right=True, rank=2),
         Column("filled", lambda row: f"{row.filled}", right=True),
+        Column("state", lambda row: Cell(_state(row), STATE_STYLES.get(_state(row), ""))),
         Column("reference", lambda row: money(row.reference), right=True, rank=4),
         Column("average", lambda row: money(row.average_price), right=True, rank=1),
         Column("slippage", lambda row: money(row.slippage), right=True, rank=3),
@@ -105,7 +106,6 @@ def _orders(rows: Sequence[OrderLine]) -> list[Column[OrderLine]]:
         Column("charges", lambda row: money(row.charges), right=True, rank=9),
         Column("realised", lambda row: profit(row.realised), right=True, rank=10),
         Column("place", _place, right=True, rank=11),
-        Column("state", lambda row: Cell(_state(row), STATE_STYLES.get(_state(row), ""))),
         Column("reason", lambda row: row.reason, rank=12, least=20),
     ]  # fmt: skip
 

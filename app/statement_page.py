@@ -31,6 +31,8 @@ tbody tr:nth-child(even) { background: var(--band); }
 .sum tbody tr:last-child td { font-weight: 700; border-bottom: 3px double var(--line); }
 .red { color: var(--red); } .green { color: var(--green); } .yellow { color: var(--yellow); }
 .cyan { color: var(--cyan); } .bold { font-weight: 700; }
+@media (max-width: 1500px) { table { font-size: 11.5px; } th, td { padding-right: 7px; }
+  .free { min-width: 12em; } }
 @page { size: A4 landscape; margin: 12mm; }
 @media print { :root { --ink: #000; --soft: #333; --line: #bbb; --page: #fff; --band: #fff; --red: #900;
   --green: #000; --yellow: #000; --cyan: #000; } body { padding: 0; max-width: none; font-size: 9px; }

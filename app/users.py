@@ -214,9 +214,15 @@ def import_file(file: Path, *, yes: bool, group: str | None) -> None:
     print("\n".join(lines))
     if not yes:
         _confirm(len(wanted))
-    for each in wanted:
-        if stored.get(each.user_id) != each:
-            _through(settings, group or each.group, lambda manager, each=each: _put(manager, each, stored))
+    changed = [each for each in wanted if stored.get(each.user_id) != each]
+    for name in sorted({each.group for each in changed}):
+        own = [each for each in changed if each.group == name]
+
+        async def put(manager: OrderManager, own: Sequence[Exported] = own) -> None:
+            for each in own:
+                await _put(manager, each, stored)
+
+        _through(settings, group or name, put)
 
 
 # -- inside --------------------------------------------------------------------------------------------

@@ -142,11 +142,12 @@ class Reader:
         """Return all users by number."""
         return list(self._users.values())
 
-    def switched(self) -> list[str]:
-        """Return what takes no entries, a line for each switch that is on."""
+    def switched(self, user_id: str | None = None) -> list[str]:
+        """Return what takes no entries, a line for each switch that is on; of one user's with the house's."""
         found = read_switches(self._sql, self._users, ist_day(SystemClock().now_us()))
         lies = (self._home / LATCH_FILE).exists() and not any(view.whole_kill for view in found)
-        return [*([f"killed: {LATCHED[1]}"] if lies else []), *map(str, found), *read_silences(self._sql)]
+        own = [str(view) for view in found if user_id is None or view.user_id in ("", user_id)]
+        return [*([f"killed: {LATCHED[1]}"] if lies else []), *own, *read_silences(self._sql)]
 
     def markets(self) -> list[str]:
         """Return the markets (runs) seen so far, oldest first."""
@@ -348,11 +349,8 @@ class Reader:
             f" LEFT JOIN venue_orders USING (signal_no, user_no, leg, slice, attempt) WHERE {market}",
             "fills": f"SELECT count(*) FROM fills JOIN inbox USING (signal_no) WHERE {market}",
         }
-        found = {}
-        for name, query in queries.items():
-            row = self._sql.execute(query, (run,)).fetchone()
-            found[name] = int(row[0]) if row else 0
-        return found
+        rows = {name: self._sql.execute(query, (run,)).fetchone() for name, query in queries.items()}
+        return {name: int(row[0]) if row else 0 for name, row in rows.items()}
 
     def close(self) -> None:
         """Close the file."""

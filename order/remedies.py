@@ -266,7 +266,7 @@ def remedy(state: OrderState, rule: str, user_id: str) -> Remedy | None:
         means, mend = _RULES[name]
         cause = _of_words(detail) if name in _SWITCHES else None
         if cause is not None:  # what turned the switch was a broker's word
-            means, mend = f"{means} {cause.means}", f"{cause.mend} Then {mend[0].lower()}{mend[1:]}"
+            means, mend = f"{means} {cause.means}", f"{cause.mend} Then `trading resume --user {{user}}`."
         return _told(Remedy(name, means, mend), user_id)
     if state not in _STATES:
         return None

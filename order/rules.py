@@ -196,7 +196,7 @@ def positions(entry: Entry) -> str | None:
     books = entry.account.open_books
     limit = entry.account.user.limits.max_positions
     if len(books) >= limit and entry.book.key not in books:
-        return f"{len(books)} positions are open, at most {limit}"
+        return f"{len(books)} positions are open or being entered, at most {limit}"
     return None
 
 

@@ -284,6 +284,12 @@ def every_refusal_is_explained(day: Day) -> None:
     rejected = [row for row in day.orders(WRONG_ADDRESS) if row.state == "REJECTED"]
     assert len(rejected) == 3
     assert day.ledger(WRONG_CODE) == day.ledger(WRONG_ADDRESS) == []
+    with closing(Reader(day.rehearsal.home)) as reader:
+        told = reader.switched(LOSER)
+        assert len(reader.switched()) > len(told)
+    house, own = sorted(told, key=lambda line: LOSER in line)
+    assert house.startswith("HALT of the house")
+    assert own.startswith(f"FLATTEN of user {LOSER}"), "a user is not told of others' switches"
     said = day.rehearsal.trading("orders", "--user", WRONG_ADDRESS)[1]
     assert "smartapi.angelone.in" in said
 

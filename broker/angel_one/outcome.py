@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.angel_one.envelope import ADDRESS_CODE, ADDRESS_REMEDY, Reason, ReplyError
+from broker.angel_one.envelope import ADDRESS_CODE, Reason, ReplyError
 from broker.base import Accepted, NotSent, PlaceOutcome, Rejected, Unknown
 
 REFUSALS = {
@@ -54,9 +54,7 @@ def of_error(error: ReplyError) -> PlaceOutcome:
         if error.reason is Reason.SESSION:
             return NotSent(f"the session is over ({error.code}); it was turned away before it was taken")
         if error.code == ADDRESS_CODE:
-            return Rejected(
-                f"{ADDRESS_CODE}: this machine's address is not registered with Angel One. {ADDRESS_REMEDY}"
-            )
+            return Rejected(f"{ADDRESS_CODE}: this machine's address is not registered with Angel One")
         if error.code in REFUSALS or PROTECTION_TEXT in error.text.lower():
             return Rejected(str(error))
     return Unknown(str(error))

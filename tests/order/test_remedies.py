@@ -88,7 +88,7 @@ def test_switch_that_a_broker_word_has_turned_says_both() -> None:
     found = remedy(OrderState.REFUSED, why, "u")
     assert found is not None
     assert "smartapi.angelone.in" in found.mend
-    assert "trading resume" in found.mend
+    assert found.mend.endswith("Then `trading resume --user u`.")
 
 
 def test_what_is_no_refusal_has_none() -> None:

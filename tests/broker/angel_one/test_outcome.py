@@ -106,11 +106,11 @@ def test_protection_range_is_a_refusal_by_its_words() -> None:
     assert isinstance(of(500, no("", text)), Unknown)
 
 
-def test_address_that_is_not_registered_is_told_with_the_remedy() -> None:
+def test_address_that_is_not_registered_is_a_refusal_with_its_code() -> None:
     found = of(200, {"success": False, "message": "Invalid IP", "errorCode": "AG7002", "data": ""})
     assert isinstance(found, Rejected)
-    for words in ("AG7002", "not registered", "smartapi.angelone.in", "ANGEL_ONE_SOURCE_ADDRESS"):
-        assert words in found.reason
+    assert found.reason.startswith("AG7002: "), "order/remedies.py says what to do about it"
+    assert "not registered" in found.reason
 
 
 @pytest.mark.parametrize("body", [b"", b"ok", b"<html>Request Rejected, support id 1</html>", b"{}", b"[]"])
