@@ -257,7 +257,8 @@ def _head(settings: Settings, chosen: Plan) -> str:
     """Return the words that say where orders go."""
     if chosen.orders is Venue.PAPER:
         return f"PAPER ({settings.paper_profile})"
-    return f"{chosen.orders} (exits only until `trading arm --yes`)"
+    yes = " --yes" if chosen.orders is Venue.SANDBOX else ""
+    return f"{chosen.orders} (exits only until `trading arm{yes}`)"
 
 
 def _banner(

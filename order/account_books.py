@@ -227,12 +227,14 @@ class AccountBooks:
             lambda desk: desk.answer_rule(book, outcome, now_us), "answer_rule", now_us, list(book), said
         )
 
-    def keep_fingerprints(self, user_no: int, prints: dict[str, Fingerprint]) -> None:
-        """Remember, durably, with which strategies a user's account takes entries."""
+    def note_arming(
+        self, user_no: int, words: str, told: list[str], prints: dict[str, Fingerprint]
+    ) -> None:
+        """Keep, durably, that a user's account takes entries; see `order.outside`."""
         now_us = self._clock.now_us()
         self._commit(
-            lambda desk: desk.keep_fingerprints(user_no, prints, now_us),
-            *("keep_fingerprints", now_us, user_no, msgspec.to_builtins(prints)),
+            lambda desk: desk.note_arming(user_no, words, told, prints, now_us),
+            *("note_arming", now_us, user_no, words, told, msgspec.to_builtins(prints)),
         )
 
     def held(self, user_no: int) -> dict[tuple[str, str], int]:

@@ -139,7 +139,7 @@ class Lanes:
             for lane in chosen:
                 self._books.armed[lane.user_no] = False
             raise
-        return list(await asyncio.gather(*(self._arm(lane, house, prints) for lane in chosen)))
+        return list(await asyncio.gather(*(self._arm(lane, house, prints, words) for lane in chosen)))
 
     def disarm(self, user_ids: Sequence[str]) -> list[AccountState]:
         """Close accounts for entries."""
@@ -199,20 +199,24 @@ class Lanes:
         found = await look(lane, self._books, self._rules, prints)
         return lane.state(ready=found.ready, notes=found.notes, checks=[*found.checks, *house])
 
-    async def _arm(self, lane: Lane, house: list[Check], prints: Fingerprints | None) -> AccountState:
+    async def _arm(
+        self, lane: Lane, house: list[Check], prints: Fingerprints | None, words: str
+    ) -> AccountState:
         found = await look(lane, self._books, self._rules, prints)
-        opened = found.open and not any(each.state is Light.RED for each in house)
-        if opened and prints:
+        checks = [*found.checks, *house]
+        opened = found.ready and all(each.state is not Light.RED for each in checks)
+        if opened:
             wanted = self._books.desk.users[lane.user_no].subscriptions
-            kept = {name: each for name, each in prints.items() if name in wanted}
+            kept = {name: each for name, each in (prints or {}).items() if name in wanted}
+            told = [f"{each.name}: {each.said}" for each in checks if each.state is Light.YELLOW]
             try:
-                await self._thread.run(self._books.keep_fingerprints, lane.user_no, kept)
+                await self._thread.run(self._books.note_arming, lane.user_no, words, told, kept)
             except (StoreError, LockHeld) as error:
                 opened = False
-                found.checks.append(Check("strategy", Light.RED, error.what, error.remedy))
+                checks.append(Check("books", Light.RED, error.what, error.remedy))
         # Also one that was armed: books that do not agree take no entries.
         self._books.armed[lane.user_no] = opened
-        return lane.state(ready=found.ready, notes=found.notes, checks=[*found.checks, *house])
+        return lane.state(ready=found.ready, notes=found.notes, checks=checks)
 
     def _house(self, chosen: Sequence[Lane], kin: Sequence[User]) -> list[Check]:
         """Return what there is to say of all accounts that take entries once *chosen* do."""

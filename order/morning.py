@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from order.bookkeeper import Bookkeeper
-from order.checks import SELF_FAMILY, Check, Light, Seen, account_checks, house_checks
+from order.checks import SELF_FAMILY, Check, Seen, account_checks, house_checks
 from order.fingerprint import Fingerprints
 from order.lane import Lane
 from order.users import User
@@ -40,11 +40,6 @@ class Look:
     ready: bool
     notes: Sequence[str]
     checks: list[Check]
-
-    @property
-    def open(self) -> bool:
-        """Whether nothing keeps it from entries."""
-        return self.ready and all(each.state is not Light.RED for each in self.checks)
 
 
 async def look(lane: Lane, books: Bookkeeper, rules: Rules, prints: Fingerprints | None) -> Look:

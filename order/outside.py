@@ -21,6 +21,9 @@ from shared.clock import ist_day
 from shared.ids import direct_id
 from shared.models import OrderState, OrderType, Product, Side
 
+ARMED = "armed"
+"""Kind of a journal entry: an account was opened for entries, by which words, and what was told of it."""
+
 BOOKED, OWNED, PAUSED = "booked", "owned", "paused"
 """Kinds of marks: shares of others' orders in our books, and beside them; symbols that rest for a day."""
 
@@ -114,8 +117,20 @@ class Outside(Reviews):
         self.journal_moves("reconcile", now_us, [user_no, when])
         return made
 
-    def keep_fingerprints(self, user_no: int, prints: Fingerprints, now_us: int) -> None:
-        """Remember with which strategies a user's account takes entries; others stay as they were."""
+    def note_arming(
+        self, user_no: int, words: str, told: list[str], prints: Fingerprints, now_us: int
+    ) -> None:
+        """Keep that a user's account takes entries, and with which strategies; others stay as they were.
+
+        Args:
+            user_no: Whose.
+            words: What was typed.
+            told: What was found that is not as it should be.
+            prints: The strategies.
+            now_us: Wall time.
+        """
+        head: list[object] = [user_no, words, told, sorted(prints)]
+        self.changes.journal.append(self.journal.entry(now_us, ARMED, head))
         kept = self.line(user_no).armed_with
         for strategy_id, now in prints.items():
             if kept.get(strategy_id) != now:

@@ -14,6 +14,7 @@ from order.account_state import AccountState
 from order.audit import audit
 from order.checks import Light
 from order.fingerprint import Fingerprint
+from order.journal import decode
 from order.manager import OrderManager
 from order.stores import open_for_reading
 from order.users import Terms
@@ -169,6 +170,10 @@ async def test_change_of_a_strategy_is_told_until_the_account_is_armed_with_it(
         kept = database.row("SELECT what, count(*) FROM account_marks WHERE kind = 'armed_with'")
         assert kept == ("s", 1), "not of strategies that the user takes no part in"
         assert audit(database, "none", "", ()).clean
+        bodies = database.connection.execute("SELECT body FROM journal WHERE kind = 'armed' ORDER BY no")
+        assert [decode(body) for (body,) in bodies] == [
+            [1, "", [], ["s"]], [1, "", [f"strategy: {changed[0]}"], ["s"]], [1, "", [], []]
+        ]  # fmt: skip
 
 
 async def test_users_of_other_groups_count_as_family_too(opening: Opening, postgres_url: str) -> None:

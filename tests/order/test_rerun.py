@@ -143,7 +143,8 @@ def test_day_at_a_broker_is_decided_alike(far: Room, tmp_path: Path) -> None:
         far.books.steps(1)
         held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
         far.books.report(1, book(far.clock.now_us(), done), held)
-    far.books.keep_fingerprints(1, {"s": Fingerprint("rsi", "a", {"period": "14"}, ("TCS",))})
+    strategies = {"s": Fingerprint("rsi", "a", {"period": "14"}, ("TCS",))}
+    far.books.note_arming(1, "arm", ["funds: less"], strategies)
     far.armed[1] = False
     far.take(far.received(far.signal("BUY", run=FAR_RUN)))
     far.open()

@@ -170,8 +170,9 @@ def test_user_comes_back_as_saved(store: SqlOrderStore) -> None:
 
 def test_changed_user_takes_the_place_of_the_stored_one(store: SqlOrderStore) -> None:
     changed = msgspec.structs.replace(
-        user(store), enabled=False, limits=Limits(), subscriptions={"t": Terms()}
-    )
+        user(store), enabled=False, limits=Limits(), subscriptions={"t": Terms()}, family="rao",
+        algo_id="A-1",
+    )  # fmt: skip
     store.save_user(changed, {}, 2, store.load().journal)
     assert store.load().users == [changed]
 
