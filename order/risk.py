@@ -106,7 +106,11 @@ class Market:
 
 @dataclass(slots=True)
 class Entry:
-    """An entry as the rules see it; `stop_paise` is 0 where it has no stop."""
+    """An entry as the rules see it; `stop_paise` is 0 where it has no stop.
+
+    Attributes:
+        valued: What `unrealised` has found.
+    """
 
     market: Market
     account: Account
@@ -118,6 +122,24 @@ class Entry:
     value_paise: int
     sight: Sight
     stop_paise: int = 0
+    valued: tuple[int, int] | None = None
+
+    def unrealised(self) -> tuple[int, int]:
+        """Return what the account's open positions, and those of this strategy, have won or lost, paise.
+
+        At the latest prices; what has none counts for nothing.
+        """
+        if self.valued is None:
+            every = own = 0
+            run, strategy_no, mark = self.market.run, self.book.key[1], self.sight.mark
+            for key, book in self.account.open_books.items():
+                if book.quantity and (price := mark(run, key[2])) is not None:
+                    net = book.unrealised(price)
+                    every += net
+                    if key[1] == strategy_no:
+                        own += net
+            self.valued = every, own
+        return self.valued
 
 
 def check_market(market: Market, calendar: Calendar) -> Refused | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from order.books import Book, BookKey
 from order.orders import MANUAL
 from order.risk import SECOND_US, Entry, Refused
 from shared.models import Product, Side, rupees
@@ -282,9 +281,7 @@ def orders_minute(entry: Entry) -> str | None:
 def day_loss(entry: Entry) -> str | None:
     """A day's loss (realised, unrealised, charges) stops entries."""
     account = entry.account
-    net = account.day_net_paise
-    for key, book in account.open_books.items():
-        net += _unrealised(key, book, entry)
+    net = account.day_net_paise + entry.unrealised()[0]
     if -net >= account.day_loss_paise:
         return f"the day's loss is {rupees(-net)}, at most {rupees(account.day_loss_paise)}"
     return None
@@ -293,11 +290,8 @@ def day_loss(entry: Entry) -> str | None:
 @entry_rule
 def strategy_loss(entry: Entry) -> str | None:
     """The same for one strategy."""
-    account, strategy_no = entry.account, entry.book.key[1]
-    net = account.strategy_day_net.get(strategy_no, 0)
-    for key, book in account.open_books.items():
-        if key[1] == strategy_no:
-            net += _unrealised(key, book, entry)
+    account = entry.account
+    net = account.strategy_day_net.get(entry.book.key[1], 0) + entry.unrealised()[1]
     if -net >= account.strategy_loss_paise:
         return f"the strategy's loss today is {rupees(-net)}, at most {rupees(account.strategy_loss_paise)}"
     return None
@@ -317,9 +311,3 @@ def margin_paise(product: str, value_paise: int) -> int:
     """Return what the broker blocks for so much of a product: a fifth of INTRADAY, all of DELIVERY."""
     return value_paise if product == Product.DELIVERY else value_paise // INTRADAY_LEVERAGE
 
-
-def _unrealised(key: BookKey, book: Book, entry: Entry) -> int:
-    if not book.quantity:
-        return 0
-    price = entry.sight.mark(entry.market.run, key[2])
-    return 0 if price is None else book.unrealised(price)

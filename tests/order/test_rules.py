@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal as D
 
 import msgspec
@@ -246,10 +247,8 @@ def test_loss_of_the_day_stops_entries(net: int, refused: str | None) -> None:
 def test_loss_of_the_day_counts_open_positions_at_the_latest_price() -> None:
     wish = entry()
     hold(wish, 10, 30_000, strategy=9)
-    wish.sight = Board({4: 10_001})
-    assert rule_of(wish) is None
-    wish.sight = Board({4: 10_000})
-    assert rule_of(wish) == "day_loss"
+    assert rule_of(replace(wish, sight=Board({4: 10_001}))) is None
+    assert rule_of(replace(wish, sight=Board({4: 10_000}))) == "day_loss"
 
 
 def test_loss_of_the_strategy_stops_its_entries_only() -> None:
@@ -263,11 +262,15 @@ def test_loss_of_the_strategy_stops_its_entries_only() -> None:
     assert rule_of(wish) == "strategy_loss"
 
 
-def test_loss_of_the_strategy_counts_its_open_positions() -> None:
+def test_loss_of_the_strategy_counts_its_open_positions_only() -> None:
     wish = entry()
     hold(wish, -10, 10_000)
     wish.sight = Board({4: 20_000})
     assert rule_of(wish) == "strategy_loss"
+    wish = entry()
+    hold(wish, 10, 30_000, strategy=9)
+    wish.sight = Board({4: 20_000})
+    assert rule_of(wish) is None
 
 
 def test_first_refusal_wins() -> None:
