@@ -15,12 +15,12 @@ from app.plan import OWNER, Data, Plan, Venue, is_loopback, stored_accounts
 from broker.account import BrokerAccount, BrokerConnection
 from broker.base import RemoteVenue
 from broker.registry import connection
-from order.lanes import Dial
+from order.lanes import Dialer
 from order.reading import Reader
 from order.schema import FILE_NAME
 from order.users import User, demo_users
 from shared.clock import SystemClock
-from shared.errors import LoginRefused, StoreError, VenueUnavailable
+from shared.errors import ConfigurationError, LoginRefused, StoreError, VenueUnavailable
 from shared.feed import LiveMarket
 from shared.instruments import Instruments
 from shared.settings import Settings
@@ -41,7 +41,7 @@ class Connections:
         remotes: The account of each user that has one; empty on paper.
         market_now_us: Market time at the start; 0 for the wall's.
         run: The market that accounts and prices are of; empty where there are none.
-        dial: Opens the account of a user who comes later; None on paper.
+        dialer: Opens and ends accounts while the system runs; None on paper.
         notes: Which accounts have no session yet, and why.
     """
 
@@ -49,7 +49,7 @@ class Connections:
     remotes: dict[str, RemoteVenue] = field(default_factory=dict)
     market_now_us: int = 0
     run: str = ""
-    dial: Dial | None = None
+    dialer: Dialer | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -99,13 +99,13 @@ async def open_connections(
             found = await ask_market(first.base_url)
             run, label, now_us = found.market, found.label or found.market, found.market_time_us
         if data:
-            made = await lines.open(first)
+            made = lines.data = await lines.open(first)
             market = made.market(run, label)
             stack.push_async_callback(market.close)
         else:
             market = None
         remotes = await lines.venues(accounts) if orders else {}
-        yield Connections(market, remotes, now_us, run, lines.dial if orders else None, lines.notes)
+        yield Connections(market, remotes, now_us, run, lines if orders else None, lines.notes)
 
 
 class _Lines:
@@ -115,11 +115,14 @@ class _Lines:
         self, stack: contextlib.AsyncExitStack, settings: Settings, codes: Mapping[str, str]
     ) -> None:
         self.notes: list[str] = []
+        self.data: BrokerConnection | None = None
         self._stack = stack
         self._settings = settings
         self._codes = codes
         self._listening: Listening | None = None
         self._opened: dict[BrokerAccount, BrokerConnection] = {}
+        self._used: dict[str, tuple[BrokerAccount, BrokerConnection]] = {}
+        self._behind: dict[RemoteVenue, BrokerConnection] = {}
 
     async def embed(self, speed: float) -> list[BrokerAccount]:
         """Start a sandbox of our own; return the accounts of the users."""
@@ -180,12 +183,15 @@ class _Lines:
             log.warning("an account has no session", user=account.user_id, why=error.what)
 
     def _venue(self, account: BrokerAccount) -> RemoteVenue:
-        venue = self._opened[account].venue()
+        made = self._opened[account]
+        venue = made.venue()
+        self._used[account.user_id] = account, made
+        self._behind[venue] = made
         self._stack.push_async_callback(venue.close)
         return venue
 
     async def dial(self, user_id: str) -> RemoteVenue | None:
-        """Open the account of a user who came after the start; see `order.lanes.Dial`."""
+        """See `order.lanes.Dialer`."""
         if self._listening is None:
             accounts: Sequence[BrokerAccount] = stored_accounts(self._settings, user_id)
         else:
@@ -196,6 +202,30 @@ class _Lines:
                 await self._try(account)
                 return self._venue(account)
         return None
+
+
+    async def redial(self, user_id: str) -> RemoteVenue | None:
+        """See `order.lanes.Dialer`."""
+        found = stored_accounts(self._settings, user_id) if self._listening is None else ()
+        if not found or user_id not in self._used:
+            return None
+        (account,) = found
+        before, old = self._used[user_id]
+        if account.client_code.reveal().upper() != before.client_code.reveal().upper():
+            raise ConfigurationError(
+                f"The credentials of {user_id} are another account's than the one that is connected.",
+                remedy="They count from the next start of `trading run`; close what is open there before.",
+            )
+        made = self._opened[account] = await old.renewed(account)
+        self._stack.push_async_callback(made.close)
+        return self._venue(account)
+
+    async def hang_up(self, venue: RemoteVenue) -> None:
+        """See `order.lanes.Dialer`; a session that also reads the market goes on until the end."""
+        await venue.close()
+        made = self._behind.pop(venue)
+        if made is not self.data:
+            await made.end()
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

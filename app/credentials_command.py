@@ -74,7 +74,7 @@ def check(user: UserArgument) -> None:
 @credentials_app.command()
 @guarded
 def remove(user: UserArgument) -> None:
-    """Remove a user's credentials; what is connected stays so until `trading run` ends."""
+    """Remove a user's credentials; a running system ends the session, unless exits need it."""
     from app import user_credentials
 
     user_credentials.remove(user)

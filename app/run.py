@@ -152,7 +152,8 @@ async def _both(settings: Settings, chosen: Plan, options: RunOptions, codes: Ma
         open_bus(settings) as bus,
         open_connections(chosen, settings, options.speed or SIM_SPEED, codes=codes) as lines,
         open_orders(
-            settings, bus, board, chosen.environment, remotes=lines.remotes, dial=lines.dial, run=lines.run
+            settings, bus, board, chosen.environment,
+            remotes=lines.remotes, dialer=lines.dialer, run=lines.run,
         ) as orders,
     ):
         _tell(lines.notes)
@@ -233,7 +234,7 @@ async def _orders_only(
             board,
             chosen.environment,
             remotes=lines.remotes,
-            dial=lines.dial,
+            dialer=lines.dialer,
             run=lines.run,
             group=group,
             alone=True,

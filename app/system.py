@@ -14,7 +14,7 @@ from pathlib import Path
 from app.connections import Connections
 from app.marks import save_marks
 from broker.base import RemoteVenue
-from order.lanes import Dial
+from order.lanes import Dialer
 from order.manager import OrderManager
 from order.subscriber import SignalSubscriber
 from shared.bus.client import Bus
@@ -146,7 +146,7 @@ async def open_orders(
     environment: str,
     *,
     remotes: Mapping[str, RemoteVenue],
-    dial: Dial | None = None,
+    dialer: Dialer | None = None,
     run: str = "",
     group: str | None = None,
     alone: bool = False,
@@ -176,7 +176,7 @@ async def open_orders(
         settings=settings,
         quotes=board,
         remotes=remotes,
-        dial=dial,
+        dialer=dialer,
         demo_strategies=strategies,
         group=group,
     )

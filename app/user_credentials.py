@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
+import pwd
 from contextlib import closing
 from pathlib import Path
 
@@ -11,12 +13,12 @@ import msgspec
 
 from app.credentials import NAMES, Credentials, CredentialStore, checked, from_file
 from app.plan import ENDPOINTS, stored_accounts
-from order.control import ControlClient
-from order.place import Place
+from app.review import keeper
 from order.reading import Reader
-from order.user_door import LOGIN_TIMEOUT_S
+from order.user_door import CONNECTED, EXITS_ONLY, LEFT, REMOVED, SET
 from order.users import User
 from shared.errors import ConfigurationError, TradingError
+from shared.models import DONE_STATES, OrderState
 from shared.secret import masked_code
 from shared.settings import Settings
 
@@ -32,6 +34,12 @@ PROMPTS = {
     "proxy": "Proxy, http://[user:password@]host:port",
 }
 """In the order in which they are asked for."""
+
+ALONE = "alone"
+"""Nothing runs that could be connected."""
+
+MOST_ORDERS = 1000
+"""Of the latest orders so many are looked at for one that is not done."""
 
 NEEDED = ("client_code", "api_key", "pin", "totp_secret")
 
@@ -73,12 +81,17 @@ def keep(user_id: str, file: Path | None, *, ask_totp: bool) -> None:
         credentials = from_file(user_id, file, ask_totp=ask_totp)
     else:
         credentials = checked(user_id, _typed(_known(store, user_id), ask_totp), ask_totp=ask_totp)
+    _require_same(settings, store, user, credentials)
     store.save(credentials)
     print(f"{user_id}: the credentials of {masked_code(credentials.client_code)} are kept, encrypted.")
+    became = _noted(settings, user, SET)
     if user.broker != BROKER:
         print(f"{user_id} trades on {user.broker} until `trading users edit {user_id} --mode sandbox`.")
-    else:
-        _connect(settings, user)
+    elif became == CONNECTED:
+        print(f"{user_id} is connected: `trading arm --user {user_id}` opens the account for entries.")
+    elif became != ALONE:
+        urls = ", ".join(ENDPOINTS)
+        print(f"The running system connects nobody: it trades on paper, or on a sandbox of its own ({urls}).")
 
 
 def show(user_id: str | None, *, as_json: bool) -> None:
@@ -140,14 +153,22 @@ def check(user_id: str) -> None:
 
 
 def remove(user_id: str) -> None:
-    """Remove a user's credentials.
+    """Remove a user's credentials, and let a running system end the session.
 
     Raises:
         ConfigurationError: There are none.
+        NotConnected: They are removed, and a running system could not be told.
     """
     settings = Settings.load()
     CredentialStore(settings.home, settings.secrets_key).remove(user_id)
-    print(f"{user_id}: the credentials are removed. What is connected stays so until `trading run` ends.")
+    print(f"{user_id}: the credentials are removed.")
+    with closing(Reader(settings.home, settings.postgres_url)) as reader:
+        user = next((each for each in reader.users() if each.user_id == user_id), None)
+    became = ALONE if user is None else _noted(settings, user, REMOVED)
+    if became == EXITS_ONLY:
+        print(f"{user_id} has something open: the account stays connected for exits, and takes no entries.")
+    elif became == LEFT:
+        print(f"{user_id} is not connected any more.")
 
 
 def rotate(*, drop_old: bool) -> None:
@@ -193,6 +214,22 @@ def _known(store: CredentialStore, user_id: str) -> dict[str, str]:
     return {} if found is None else {name: getattr(found, name) for name in NAMES}
 
 
+def _require_same(settings: Settings, store: CredentialStore, user: User, new: Credentials) -> None:
+    """Make sure that what is open is not left behind in an account that is no longer known."""
+    old = _known(store, user.user_id).get("client_code", "")
+    if not old or old.upper() == new.client_code.upper() or user.broker != BROKER:
+        return
+    with closing(Reader(settings.home, settings.postgres_url)) as reader:
+        held = [row.symbol for row in reader.positions(user_id=user.user_id) if row.quantity]
+        orders = reader.orders(MOST_ORDERS, user_id=user.user_id)
+        held += [order.symbol for order in orders if OrderState(order.state) not in DONE_STATES]
+    if held:
+        raise ConfigurationError(
+            f"{user.user_id} has {', '.join(sorted(set(held)))} open in the account {masked_code(old)}.",
+            remedy="Close it first: exits would go to the other account.",
+        )
+
+
 def _typed(known: dict[str, str], ask_totp: bool) -> dict[str, str]:
     """Ask for each field, without echo where it is a secret."""
     given = dict(known)
@@ -219,23 +256,22 @@ def _shown(credentials: Credentials) -> Shown:
     )  # fmt: skip
 
 
-def _connect(settings: Settings, user: User) -> None:
-    place = Place.of(settings, user.group)
-    lock = place.lock()
-    if lock.try_acquire():
-        lock.release()
-        return
-    asked = ControlClient(place.control).ask("connect", {"user_id": user.user_id}, LOGIN_TIMEOUT_S)
+def _noted(settings: Settings, user: User, change: str) -> str:
+    """Let whoever keeps the books note a change and act upon it; return what became of the account.
+
+    Raises:
+        NotConnected: It could not be noted, or the account cannot be had with what is kept now.
+    """
     try:
-        connected = asyncio.run(asked)
+        return asyncio.run(_note(settings, user, change, pwd.getpwuid(os.getuid()).pw_name))
     except TradingError as error:
+        done = "removed" if change == REMOVED else "kept"
         raise NotConnected(
-            f"They are kept, but the running system cannot connect them: {error.what}", remedy=error.remedy
+            f"They are {done}, but the running system does not go by that: {error.what}", remedy=error.remedy
         ) from error
-    if connected:
-        print(
-            f"{user.user_id} is connected: `trading arm --user {user.user_id}` opens the account for entries."
-        )
-    else:
-        urls = ", ".join(ENDPOINTS)
-        print(f"The running system connects nobody: it trades on paper, or on a sandbox of its own ({urls}).")
+
+
+async def _note(settings: Settings, user: User, change: str, who: str) -> str:
+    async with keeper(settings, user.group) as manager:
+        became = await manager.credentials(user.user_id, change, who)
+        return ALONE if manager.holds_lock else became

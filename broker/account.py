@@ -80,6 +80,20 @@ class BrokerConnection(Protocol):
         """
         ...
 
+    async def renewed(self, account: BrokerAccount) -> BrokerConnection:
+        """Return a connection, logged in with the other credentials of *account*: the same client code.
+
+        This one stays as it is; what it has sent counts on in the limits of the new one.
+
+        Raises:
+            LoginRefused, VenueUnavailable: As `open`.
+        """
+        ...
+
+    async def end(self) -> None:
+        """End the session at the broker, then close; what fails is only logged."""
+        ...
+
     async def close(self) -> None:
         """Close feeds and connections; the session stays valid until midnight."""
         ...

@@ -81,6 +81,7 @@ class Lane:
         self.reads = 0
         self.trouble = ""
         self.claims = 0  # since the start; never less than the requests that went out
+        self._former: list[RemoteVenue] = []
         self._thread = thread
         self._books = books
         self._dispatch = dispatch
@@ -113,6 +114,25 @@ class Lane:
             task = asyncio.create_task(work, name=f"{name} of {self.user_id}")
             task.add_done_callback(self._ended)
             self._tasks.append(task)
+
+    @property
+    def placed(self) -> int:
+        """Requests for a new order that went out so far."""
+        return self.venue.placed + sum(venue.placed for venue in self._former)
+
+    async def renew(self, venue: RemoteVenue) -> RemoteVenue:
+        """Go on with *venue*, a new session of the same account; return the old one once nothing uses it."""
+        old, calls = self.venue, set(self._calls)
+        self._former.append(old)
+        self.venue = self._prices.venue = self._nights.venue = venue
+        self._breaker = Breaker(self.user_id)
+        venue.on_hint(self._hinted)
+        self._look.set()
+        self._compare.set()
+        if calls:
+            await asyncio.wait(calls)
+        async with self._reading:
+            return old
 
     def put(self, order: Order) -> None:
         """Let *order* go out when its turn comes."""

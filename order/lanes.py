@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import structlog
 
@@ -26,8 +27,26 @@ WATCH_S = 1.0
 
 log = structlog.get_logger(__name__)
 
-Dial = Callable[[str], Awaitable[RemoteVenue | None]]
-"""Opens the account of a user, by id, that came after the start; None where they have none."""
+
+class Dialer(Protocol):
+    """Opens and ends users' sessions while the system runs."""
+
+    async def dial(self, user_id: str) -> RemoteVenue | None:
+        """Open the account of a user who came after the start; None where they have none."""
+        ...
+
+    async def redial(self, user_id: str) -> RemoteVenue | None:
+        """Log in with what is kept of a user by now; None where nothing is.
+
+        Raises:
+            ConfigurationError: It is another account's, or cannot be read.
+            LoginRefused, VenueUnavailable: The broker says no, or nothing; the old session is as it was.
+        """
+        ...
+
+    async def hang_up(self, venue: RemoteVenue) -> None:
+        """End the session of a *venue* that nobody uses any more."""
+        ...
 
 
 class Lanes:
@@ -37,7 +56,7 @@ class Lanes:
         remotes: The account of each user that has one, by user id.
         thread: Owns the store.
         books: Who keeps the books, on that thread.
-        dial: For users who come later; None: nobody does.
+        dialer: For users who come later, and credentials that change; None: nobody does.
         rules: What arming goes by.
     """
 
@@ -46,12 +65,13 @@ class Lanes:
         remotes: Mapping[str, RemoteVenue],
         thread: OwnedThread,
         books: Bookkeeper,
-        dial: Dial | None = None,
+        dialer: Dialer | None = None,
         rules: Rules | None = None,
     ) -> None:
         self._remotes = dict(remotes)
-        self._dial = dial
+        self._dialer = dialer
         self._rules = rules or Rules()
+        self._leaving: set[str] = set()
         self._dialling = asyncio.Lock()
         self._thread = thread
         self._books = books
@@ -89,12 +109,52 @@ class Lanes:
         """
         async with self._dialling:
             at_broker = user.broker not in self._books.desk.venues
-            if self._dial is not None and at_broker and user.user_id not in self._remotes:
-                remote = await self._dial(user.user_id)
+            if self._dialer is not None and at_broker and user.user_id not in self._remotes:
+                remote = await self._dialer.dial(user.user_id)
                 if remote is not None:
                     self._remotes[user.user_id] = remote
             await self.connect(user)
         return user.user_id in self._lanes
+
+    async def renew(self, user: User) -> bool:
+        """Let the account of *user* go by the credentials that are kept now; return whether it has a lane.
+
+        It takes exits only until it is armed again. Where there is no new session the old one goes on.
+
+        Raises:
+            LockHeld: As `connect`.
+            ConfigurationError, LoginRefused, VenueUnavailable: There is no session to be had with them.
+        """
+        lane = self._lanes.get(user.user_id)
+        if lane is None:
+            self._remotes.pop(user.user_id, None)
+            return await self.join(user)
+        async with self._dialling:
+            remote = None if self._dialer is None else await self._dialer.redial(user.user_id)
+            if remote is not None and self._dialer is not None:
+                self._leaving.discard(user.user_id)
+                self._books.armed[user.user_no] = False
+                self._remotes[user.user_id] = remote
+                await self._dialer.hang_up(await lane.renew(remote))
+        return True
+
+    async def leave(self, user: User) -> bool:
+        """Let go of the account of *user*, whose credentials are gone; False: it stays, for exits alone."""
+        lane = self._lanes.get(user.user_id)
+        if lane is None:
+            self._remotes.pop(user.user_id, None)
+            return True
+        async with self._dialling:
+            self._books.armed[user.user_no] = False
+            if self._books.desk.engaged(user.user_no):
+                self._leaving.add(user.user_id)
+                return False
+            del self._lanes[user.user_id], self._remotes[user.user_id]
+            await lane.close()
+            self._books.armed.pop(user.user_no, None)
+            if self._dialer is not None:
+                await self._dialer.hang_up(lane.venue)
+        return True
 
     async def log_in(self, user_id: str, code: str) -> AccountState:
         """Begin the session of a user's account with a one-time code; see `OrderManager.log_in`."""
@@ -176,8 +236,8 @@ class Lanes:
         while True:
             await asyncio.sleep(WATCH_S)
             self._watch_day()
-            for user_id, lane in self._lanes.items():
-                surplus = lane.venue.placed - lane.claims
+            for user_id, lane in list(self._lanes.items()):
+                surplus = lane.placed - lane.claims
                 if surplus <= told.get(user_id, 0):
                     continue
                 why = f"{surplus} more orders of {user_id} went out than were claimed"
@@ -202,8 +262,12 @@ class Lanes:
     async def _arm(
         self, lane: Lane, house: list[Check], prints: Fingerprints | None, words: str
     ) -> AccountState:
+        session = lane.venue
         found = await look(lane, self._books, self._rules, prints)
         checks = [*found.checks, *house]
+        if lane.user_id in self._leaving:
+            remedy = f"`trading users credentials set {lane.user_id}`."
+            checks.append(Check("credentials", Light.RED, "they are removed: exits only", remedy))
         opened = found.ready and all(each.state is not Light.RED for each in checks)
         if opened:
             wanted = self._books.desk.users[lane.user_no].subscriptions
@@ -214,8 +278,9 @@ class Lanes:
             except (StoreError, LockHeld) as error:
                 opened = False
                 checks.append(Check("books", Light.RED, error.what, error.remedy))
-        # Also one that was armed: books that do not agree take no entries.
-        self._books.armed[lane.user_no] = opened
+        # Also one that was armed: books that do not agree take no entries, nor what nobody has looked at.
+        if self._lanes.get(lane.user_id) is lane:
+            self._books.armed[lane.user_no] = opened and lane.venue is session
         return lane.state(ready=found.ready, notes=found.notes, checks=checks)
 
     def _house(self, chosen: Sequence[Lane], kin: Sequence[User]) -> list[Check]:

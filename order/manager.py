@@ -24,7 +24,7 @@ from order.bookkeeper import Bookkeeper, Unreadable
 from order.control import ControlClient, ControlServer
 from order.desk import Received
 from order.direct_orders import DirectOrders
-from order.lanes import Dial, Lanes
+from order.lanes import Dialer, Lanes
 from order.morning import Rules
 from order.orders import Order
 from order.place import Place
@@ -77,7 +77,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
         environment: What the store is marked with: `paper`, or `sandbox` for a rehearsal of live trading, or
             `proof`.
         remotes: The account at a broker of each user that has one, by user id.
-        dial: Opens the account of a user who comes after the start; None: nobody has one then.
+        dialer: Opens accounts of users who come later, or whose credentials change; None: nobody does.
         group: The user group to serve where the books are on PostgreSQL; `default` where None.
         demo_strategies: What the three demo users of a first start subscribe to; None: it makes none.
     """
@@ -92,7 +92,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
         quotes: QuoteBoard | None = None,
         venues: Mapping[str, StoreVenue] | None = None,
         remotes: Mapping[str, RemoteVenue] | None = None,
-        dial: Dial | None = None,
+        dialer: Dialer | None = None,
         demo_strategies: Sequence[str] | None = DEMO_STRATEGIES,
         group: str | None = None,
     ) -> None:
@@ -104,7 +104,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
         self._venues = venues
         self._environment = environment
         self._remotes = dict(remotes or {})
-        self._dial = dial
+        self._dialer = dialer
         self._demo_strategies = None if demo_strategies is None else list(demo_strategies)
         self._open: _Open | None = None
         self._remote: ControlClient | None = None
@@ -155,7 +155,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
             lock.release()
             raise
         rules = Rules(self.settings.deployment_mode, self.settings.address_check_url)
-        lanes = Lanes(self._remotes, thread, books, self._dial, rules)
+        lanes = Lanes(self._remotes, thread, books, self._dialer, rules)
         watch = Watch(self.board, thread, books, self.settings.feed_silence_s)
         watching = asyncio.create_task(watch.run(), name="watch of prices and store")
         watching.add_done_callback(self._done)
@@ -308,7 +308,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
             "users": served(lambda _: self.users()),
             "add_user": served(lambda given: self._add_user(_user(given["user"]), replace=given["replace"])),
             "change_user": served(lambda given: self.change_user(given["user_id"], _change(given["change"]))),
-            "connect": served(lambda given: self.connect(str(given.get("user_id")))),
+            "credentials": served(lambda given: self.credentials(**{"user_id": "", **given})),
             "log_in": served(lambda given: self.log_in(str(given.get("user_id")), str(given.get("code")))),
             "look": served(self._look),
             "arm": served(self._arm),

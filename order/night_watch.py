@@ -27,6 +27,9 @@ CLAIM_S = 2.0
 class NightWatch:
     """See above.
 
+    Attributes:
+        venue: The account; another session of it may take its place.
+
     Args:
         user_no: Whose.
         venue: The account.
@@ -46,7 +49,7 @@ class NightWatch:
         say: Callable[[str], None],
     ) -> None:
         self._user_no = user_no
-        self._venue = venue
+        self.venue = venue
         self._thread = thread
         self._books = books
         self._dispatch = dispatch
@@ -70,7 +73,7 @@ class NightWatch:
         """
         if not await self._thread.run(self._books.rules_due, self._user_no):
             return
-        rules = await self._venue.rules()
+        rules = await self.venue.rules()
         began_s = self._books.clock.boot_s()
         steps, sends = await self._thread.run(self._books.rule_steps, self._user_no, rules)
         self._dispatch(sends)
@@ -82,7 +85,7 @@ class NightWatch:
     async def _carry_out(self, step: RuleStep) -> PlaceOutcome:
         try:
             if step.terms is not None:
-                return await self._venue.put_rule(step.terms)
-            return await self._venue.drop_rule(step.rule_id, step.symbol)
+                return await self.venue.put_rule(step.terms)
+            return await self.venue.drop_rule(step.rule_id, step.symbol)
         except (RefusedBySafety, ConfigurationError) as error:
             return NotSent(error.what)

@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 class PriceWatch:
     """Of one account.
 
+    Attributes:
+        venue: The account; another session of it may take its place.
+
     Args:
         user_no: Whose.
         venue: The account.
@@ -39,7 +42,7 @@ class PriceWatch:
         say: Callable[[str], None],
     ) -> None:
         self._user_no = user_no
-        self._venue = venue
+        self.venue = venue
         self._thread = thread
         self._books = books
         self._say = say
@@ -62,13 +65,13 @@ class PriceWatch:
         symbols = sorted(self._books.desk.line(self._user_no).blind)
         found: list[Quote] = []
         with contextlib.suppress(VenueUnavailable, LoginRefused):
-            found = await self._venue.prices(symbols)
+            found = await self.venue.prices(symbols)
         if missing := set(symbols) - {quote.symbol for quote in found}:
             with contextlib.suppress(VenueUnavailable, LoginRefused):
                 now_us = self._books.clock.now_us()
                 found += [
                     Quote(each.symbol, each.price_paise, now_us, 0, now_us)
-                    for each in await self._venue.positions()
+                    for each in await self.venue.positions()
                     if each.symbol in missing and each.price_paise
                 ]
         if found:

@@ -16,9 +16,11 @@ import msgspec
 
 from order.journal import Entry
 from order.orders import disposition
+from order.outside import ARMED
 from order.reading import average, venue_id
 from order.record import BASE, COMMIT, unpack
 from order.switches import SWITCH, Switch
+from order.user_change import CREDENTIALS
 from order.users import User
 from order.writer import RANGE
 from shared.clock import IST_OFFSET_US
@@ -52,7 +54,8 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     "switches": ("at_utc", "at_ist", "level", "user", "strategy", "market", "until", "why"),
     "users": ("at_utc", "at_ist", "user", "field", "before", "after"),
-    "arming": ("at_utc", "at_ist", "user", "state"),
+    "arming": ("at_utc", "at_ist", "user", "state", "words", "told", "strategies"),
+    "credentials": ("at_utc", "at_ist", "user", "change", "by"),
     "account_notes": ("at_utc", "at_ist", "user", "kind", "about", "value"),
     "unreadable_signals": ("at_utc", "at_ist", "group", "engine", "epoch", "seq", "reason"),
     "starts": ("at_utc", "at_ist", "writer", "environment", "facts"),
@@ -181,6 +184,11 @@ class Trail:
         elif entry.kind == "user":
             body = msgspec.msgpack.decode(entry.body)
             self._user(entry.at_us, body[1] if isinstance(body, list) else body)
+        elif entry.kind == ARMED:
+            user_no, words, *rest = msgspec.msgpack.decode(entry.body)
+            if self._wanted(user_no):
+                user = self._owner(int(user_no)).user_id
+                self._row("arming", entry.at_us, user, "armed by a human", words, *map(_text, rest))
         else:
             # What moved is explained by the rows of the same transaction, which come after it.
             self._pending.append(entry)
@@ -214,7 +222,8 @@ class Trail:
     def _arm(self, at_us: int, armed: Mapping[int, bool]) -> None:
         for user_no, on in armed.items():
             if self._armed.get(user_no) != on and self._wanted(user_no):
-                self._row("arming", at_us, self._owner(user_no).user_id, "ARMED" if on else "no entries")
+                state = "ARMED" if on else "no entries"
+                self._row("arming", at_us, self._owner(user_no).user_id, state, "", "", "")
         self._armed = dict(armed)
 
     def _rows(self, entry: Entry, rows: Mapping[str, Sequence[Sequence[Any]]]) -> None:
@@ -320,6 +329,8 @@ class Trail:
             switch = Switch.stored(0 if house else int(user_no), str(what), str(value))
             until = str(instant(switch.day * 86_400_000_000).date()) if switch.day else "resumed"
             self._row("switches", switch.at_us, switch.level, user, *switch.scope[1:], until, switch.why)
+        elif kind == CREDENTIALS:
+            self._row("credentials", int(at_us), user, what, value)
         elif not house or not self._only:
             self._row("account_notes", int(at_us), user, kind, what, value)
 

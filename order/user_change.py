@@ -12,6 +12,8 @@ from order.users import Limits, Sizing, SizingMethod, Terms, User, check_user
 from shared.errors import ConfigurationError
 
 KEEP, FLATTEN = "keep", "flatten"
+CREDENTIALS = "credentials"
+"""The kind of mark that says, by change, who changed a user's credentials last; never what they are."""
 
 
 class UserChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

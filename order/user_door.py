@@ -16,12 +16,14 @@ from order.control import ControlClient
 from order.lanes import Lanes
 from order.orders import Order
 from order.place import Place
-from order.user_change import UserChange
+from order.user_change import CREDENTIALS, UserChange
 from order.users import Limits, Terms, User, check_user
 from shared.errors import ConfigurationError, LoginRefused, VenueUnavailable
 from shared.store.thread import OwnedThread
 
 LOGIN_TIMEOUT_S = 60.0
+SET, REMOVED = "set", "removed"
+CONNECTED, LEFT, EXITS_ONLY = "connected", "left", "exits only"
 
 log = structlog.get_logger(__name__)
 
@@ -95,19 +97,33 @@ class UserDoor:
         await self._join(opened, saved)
         return saved
 
-    async def connect(self, user_id: str) -> bool:
-        """Connect a user's account where it is not yet, after credentials have come; return whether it is.
+    async def credentials(self, user_id: str, change: str, who: str) -> str:
+        """Note that a user's credentials have changed, and let their account go by what is kept now.
+
+        Args:
+            user_id: Whose.
+            change: `SET` or `REMOVED`.
+            who: Has changed them; the journal keeps it. What they are is nowhere in it.
+
+        Returns:
+            What became of the account: `CONNECTED`, `LEFT`, `EXITS_ONLY`; empty where none is connected here.
 
         Raises:
-            ConfigurationError: There is no such user, or what they log in with cannot be read.
-            LoginRefused, VenueUnavailable: The broker says no, or nothing.
+            ConfigurationError: There is no such user, or what is kept cannot be read or is another account's.
+            LoginRefused, VenueUnavailable: The broker says no, or nothing; a session that was there goes on.
+            StoreError: It cannot be noted; nothing was connected or ended.
         """
         if self._remote is not None:
-            return bool(await self._remote.ask("connect", {"user_id": user_id}, LOGIN_TIMEOUT_S))
-        user = self._here().books.users.get(user_id)
+            given = {"user_id": user_id, "change": change, "who": who}
+            return str(await self._remote.ask("credentials", given, LOGIN_TIMEOUT_S))
+        opened = self._here()
+        user = opened.books.users.get(user_id)
         if user is None:
             raise ConfigurationError(f"There is no user {user_id!r}.", remedy="`trading users` lists them.")
-        return await self._here().lanes.join(user)
+        await opened.thread.run(opened.books.note_account, user.user_no, CREDENTIALS, change, who)
+        if change == REMOVED:
+            return LEFT if await opened.lanes.leave(user) else EXITS_ONLY
+        return CONNECTED if await opened.lanes.renew(user) else ""
 
     async def log_in(self, user_id: str, code: str) -> AccountState:
         """Begin the session of a connected account with the one-time *code* that its owner has typed.

@@ -18,6 +18,7 @@ from broker.angel_one.transport import Transport
 from broker.angel_one.venue import AngelOneVenue
 from shared.calendar import Calendar
 from shared.clock import Clock
+from shared.errors import LoginRefused, VenueUnavailable
 from shared.instruments import Instruments
 from shared.models import is_rehearsal
 from shared.secret import Secret, masked_code
@@ -34,15 +35,24 @@ class Connection:
         instruments: Symbols and tokens.
         key: Fernet keys for the token; None: those of the key file. A sandbox's token without a given key is
             not kept: a rehearsal leaves no key file behind.
+        limiter: Of the client code, where it has sent already; None: a new one.
     """
 
     def __init__(
-        self, account: BrokerAccount, home: Path, clock: Clock, instruments: Instruments, key: Secret | None
+        self,
+        account: BrokerAccount,
+        home: Path,
+        clock: Clock,
+        instruments: Instruments,
+        key: Secret | None,
+        limiter: Limiter | None = None,
     ) -> None:
         self._account = account
+        self._home = home
+        self._key = key
         self._clock = clock
         self._instruments = instruments
-        self._limiter = Limiter(clock)
+        self._limiter = limiter or Limiter(clock)
         self._transport = Transport(account.base_url or REAL_ROOT, account.egress)
         vault = None if self._transport.local and key is None else Vault.open(key)
         kept = KeptTokens(home, account.user_id, vault)
@@ -63,6 +73,20 @@ class Connection:
             VenueUnavailable: It cannot be reached.
         """
         await self._session.open(code)
+
+    async def renewed(self, account: BrokerAccount) -> Connection:
+        """Log in as *account*, the same client code with other credentials; see `BrokerConnection`.
+
+        Raises:
+            LoginRefused, VenueUnavailable: As `open`.
+        """
+        made = Connection(account, self._home, self._clock, self._instruments, self._key, self._limiter)
+        try:
+            await made._session.log_in_anew()
+        except (LoginRefused, VenueUnavailable):
+            await made.close()
+            raise
+        return made
 
     def venue(self) -> AngelOneVenue:
         """Return the account's orders."""
@@ -96,6 +120,11 @@ class Connection:
             VenueUnavailable: It does not tell.
         """
         return await self._transport.seen_address(url)
+
+    async def end(self) -> None:
+        """End the session at the broker, then close."""
+        await self._session.logout()
+        await self.close()
 
     async def close(self) -> None:
         """Close the connections; the session stays valid until midnight."""

@@ -219,6 +219,21 @@ class Session:
         self._typed, self._stopped = code, None
         await self.renew(self._tokens)
 
+    async def log_in_anew(self) -> None:
+        """Begin a session with these credentials, whatever session is kept; that stays kept if it fails.
+
+        Raises:
+            LoginRefused, VenueUnavailable: As `open`.
+        """
+        kept = self._kept.load(self._code, self._transport.root, self._clock.now_us())
+        self._kept.forget()
+        try:
+            await self.log_in("")
+        except (LoginRefused, VenueUnavailable):
+            if kept is not None:
+                self._kept.save(kept)
+            raise
+
     @property
     def current(self) -> Tokens | None:
         """The tokens in use, good or not."""
@@ -240,12 +255,13 @@ class Session:
         }
 
     async def logout(self) -> None:
-        """End the session at the broker; what fails is only logged."""
+        """End the session at the broker, and forget it where it is kept; what fails is only logged."""
         tokens, self._tokens = self._tokens, None
         headers, self._headers = self._headers, self._bare
-        self._kept.forget()
         if tokens is None:
             return
+        if self._kept.load(self._code, self._transport.root, 0) == tokens:  # another's may lie there by now
+            self._kept.forget()
         try:
             await self._call(LOGOUT, {"clientcode": self._code}, headers)
         except (ReplyError, NeverLeft, AnswerLost) as error:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import pty
+import pwd
 import re
 import subprocess
 import threading
 import time
+import urllib.request
+import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +23,7 @@ import pyotp
 import pytest
 from cryptography.fernet import Fernet
 
+from shared.calendar import IST
 from tests.app.conftest import COMMAND, environment
 
 Trading = Callable[..., subprocess.CompletedProcess[str]]
@@ -115,6 +122,79 @@ def test_user_with_credentials_has_a_connection_of_their_own_and_no_secret_shows
     pins = [account["pin"].encode() for account in sandbox["accounts"][:2]]
     spoken = "".join(said).encode() + (home / "logs" / "trading.log").read_bytes()
     assert not any(b'"' + pin + b'"' in spoken or b"=" + pin in spoken for pin in pins)
+
+
+def endpoints(sandbox: dict[str, Any]) -> dict[str, int]:
+    """Return how often each endpoint of the sandbox was called."""
+    with urllib.request.urlopen(f"{sandbox['base_url']}/sandbox/ledger", timeout=5) as reply:
+        found: dict[str, int] = json.load(reply)["counts"]["by_endpoint"]
+    return found
+
+
+def wrong_pin(file: Path, folder: Path) -> Path:
+    """Return a file with the same credentials but a PIN that is not theirs."""
+    made = folder / "wrong.env"
+    made.write_text(re.sub("(?m)^ANGEL_ONE_PASSWORD=.*", "ANGEL_ONE_PASSWORD=0000", file.read_text()))
+    made.chmod(0o600)
+    return made
+
+
+@pytest.mark.timeout(6 * PATIENCE_S)
+def test_credentials_that_change_while_it_runs_count_at_once_and_the_audit_shows_it(
+    tmp_path: Path, trading: Trading, started: Started, place: dict[str, str], file: Path,
+    sandbox: dict[str, Any],
+) -> None:  # fmt: skip
+    home = tmp_path / "var"
+
+    def do(*words: str) -> subprocess.CompletedProcess[str]:
+        return trading(*words, home=home, **place)
+
+    def kept(path: Path) -> subprocess.CompletedProcess[str]:
+        return do("users", "credentials", "set", "asha", "--from-file", str(path))
+
+    # A code counts once, and here one login follows another within its thirty seconds.
+    switches = f"{sandbox['base_url']}/sandbox/switches"
+    urllib.request.urlopen(switches, json.dumps({"totp_reuse": True}).encode(), timeout=5).close()
+    assert do("users", "add", "asha").returncode == 0
+    assert kept(wrong_pin(file, tmp_path)).returncode == 0
+    started_run(started, home, place)
+    assert accounts(trading, home, place)["asha"]["state"] == "OFF"
+    assert "asha is connected" in kept(file).stdout, "a slip is mended without a restart"
+    assert do("arm", "--user", "asha", "--yes").returncode == 0
+    before = endpoints(sandbox)
+    refused = kept(wrong_pin(file, tmp_path))
+    assert (refused.returncode, "the running system does not go by that" in refused.stderr) == (1, True)
+    assert accounts(trading, home, place)["asha"]["armed"], "the old session goes on"
+    assert "asha is connected" in kept(file).stdout
+    after = endpoints(sandbox)
+    assert after["loginByPassword"] - before["loginByPassword"] >= 2
+    assert after["logout"] - before.get("logout", 0) == 1, "the old session has ended"
+    assert not accounts(trading, home, place)["asha"]["armed"]
+    armed = do("arm", "--user", "asha", "--yes", "--json")
+    assert json.loads(armed.stdout)["armed"]
+    other = tmp_path / "other.env"
+    other.write_text("".join(f"{k}={v}\n" for k, v in {**given(sandbox["accounts"][1]),
+                     "ANGEL_ONE_CLIENT_CODE": "S0000099"}.items()))  # fmt: skip
+    other.chmod(0o600)
+    changed = kept(other)
+    assert (changed.returncode, "another account's" in changed.stderr) == (1, True)
+    removed = do("users", "credentials", "remove", "asha")
+    assert (removed.returncode, "is not connected any more" in removed.stdout) == (0, True), removed
+    assert "asha" not in accounts(trading, home, place)
+    assert endpoints(sandbox)["logout"] - after["logout"] == 1
+    assert json.loads(do("verify", "--json").stdout)["findings"] == []
+    extract = tmp_path / "audit.zip"
+    assert do("audit", "export", "--out", str(extract)).returncode == 0
+    assert do("audit", "check", str(extract)).returncode == 0
+    with zipfile.ZipFile(extract) as pack:
+        rows = list(csv.DictReader(io.StringIO(pack.read("credentials.csv").decode())))
+        whole = b"".join(pack.read(name) for name in pack.namelist())
+    assert [(row["user"], row["change"]) for row in rows] == [("asha", "set")] * 5 + [("asha", "removed")]
+    assert {row["by"] for row in rows} == {pwd.getpwuid(os.getuid()).pw_name}
+    for secret in (sandbox["accounts"][1]["api_key"], sandbox["accounts"][1]["totp_secret"]):
+        assert secret.encode() not in whole
+    today = datetime.now(UTC).astimezone(IST).date()
+    assert do("replay-day", f"{today}").returncode == 0
 
 
 def command_lines() -> bytes:

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.base import Accepted, Rejected
+from broker.base import Accepted, Rejected, RemoteVenue, VenuePosition, VenueState
 from order.breaker import LOST_IN_A_ROW
 from order.lanes import Lanes
 from shared.clock import DAY_US, IST_OFFSET_US
-from shared.errors import ConfigurationError
-from shared.models import Quote
+from shared.errors import ConfigurationError, LoginRefused
+from shared.models import Product, Quote
 from shared.store.thread import OwnedThread
-from tests.order.venue import LOST, ScriptedVenue, carry_out, price, send
+from tests.order.venue import LOST, ScriptedVenue, carry_out, price, row, send
 
 if TYPE_CHECKING:
+    from order.orders import Order
     from tests.order.conftest import Room
 
 
@@ -137,25 +138,42 @@ async def test_more_orders_out_than_claimed_kill_the_house(
     thread.close()
 
 
+class Switchboard:
+    """Hands out accounts, and notes who is dialled and hung up."""
+
+    def __init__(self, venues: dict[str, ScriptedVenue]) -> None:
+        self.venues = venues
+        self.dialled: list[str] = []
+        self.ended: list[RemoteVenue] = []
+        self.refusal: LoginRefused | None = None
+
+    async def dial(self, user_id: str) -> ScriptedVenue | None:
+        self.dialled.append(user_id)
+        await asyncio.sleep(0)
+        return self.venues.get(user_id)
+
+    async def redial(self, user_id: str) -> ScriptedVenue | None:
+        if self.refusal is not None:
+            raise self.refusal
+        return await self.dial(user_id)
+
+    async def hang_up(self, venue: RemoteVenue) -> None:
+        self.ended.append(venue)
+
+
 async def test_user_who_comes_later_is_dialled_once_and_takes_part(far: Room) -> None:
-    dialled: list[str] = []
     late = ScriptedVenue(now_us=far.clock.now_us)
     late.needs_code = True
-
-    async def dial(user_id: str) -> ScriptedVenue | None:
-        dialled.append(user_id)
-        await asyncio.sleep(0)
-        return late if user_id == "u2" else None
-
+    switchboard = Switchboard({"u2": late})
     thread = OwnedThread("test")
     books = await thread.run(far.open)
-    lanes = Lanes({}, thread, books, dial)
+    lanes = Lanes({}, thread, books, switchboard)
     for name, broker in (("u2", "wire"), ("u3", "wire")):
         await thread.run(lambda name=name, broker=broker: far.user(name, broker=broker))  # type: ignore[misc]
     users = books.users
     assert all(await asyncio.gather(lanes.join(users["u2"]), lanes.join(users["u2"])))
     assert not await lanes.join(users["u3"])
-    assert dialled == ["u2", "u3"]
+    assert switchboard.dialled == ["u2", "u3"]
     (state,) = lanes.states()
     assert (state.user_id, state.needs_code) == ("u2", True)
     assert not (await lanes.log_in("u2", "123456")).needs_code
@@ -193,3 +211,111 @@ async def test_arming_is_for_one_day(make_room: Callable[..., Room], monkeypatch
         patch.setattr("order.lane.CLOSE_S", 0.1)
         await lanes.close()
     thread.close()
+
+
+async def renewable(far: Room) -> tuple[Lanes, Switchboard, ScriptedVenue, ScriptedVenue, OwnedThread]:
+    """Return lanes with u1 armed at an old session, and a switchboard that has a new one."""
+    old, new = (ScriptedVenue(now_us=far.clock.now_us) for _ in range(2))
+    switchboard, thread = Switchboard({"u1": new}), OwnedThread("test")
+    books = await thread.run(far.open)
+    lanes = Lanes({"u1": old}, thread, books, switchboard)
+    await lanes.connect(books.users["u1"])
+    assert [state.armed for state in await lanes.arm(())] == [True]
+    return lanes, switchboard, old, new, thread
+
+
+async def put(far: Room, lanes: Lanes, thread: OwnedThread, kind: str) -> Order:
+    signal = far.received(far.signal(kind, run="sandbox-test"))
+    (order,) = await thread.run(far.books.take, "default", [signal])
+    lanes.dispatch([order])
+    return order
+
+
+async def closed(lanes: Lanes, thread: OwnedThread) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("order.lane.CLOSE_S", 0.1)
+        await lanes.close()
+    thread.close()
+
+
+async def test_new_session_takes_over_and_an_answer_under_way_is_booked(
+    far: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("order.lanes.WATCH_S", 0.01)
+    lanes, switchboard, old, new, thread = await renewable(far)
+    user = far.books.users["u1"]
+    answered = asyncio.Event()
+
+    async def slowly(*_: object) -> Accepted:
+        old.posts.append(("", None))  # type: ignore[arg-type]
+        await answered.wait()
+        return Accepted("v1")
+
+    monkeypatch.setattr(old, "place", slowly)
+    entry = await put(far, lanes, thread, "BUY")
+    async with asyncio.timeout(3):
+        while not old.posts:  # noqa: ASYNC110 - the venue knows no event
+            await asyncio.sleep(0.01)
+        renewing = asyncio.create_task(lanes.renew(user))
+        while lanes._lanes["u1"].venue is not new:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert switchboard.ended == [], "not while an answer is under way"
+        answered.set()
+        assert await renewing
+        assert (entry.state, switchboard.ended) == ("ACCEPTED", [old])
+    assert far.armed[user.user_no] is False, "the account is looked at before it takes entries again"
+    new.orders = [row(entry.tag, VenueState.COMPLETE, filled=10)]
+    new.held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
+    await lanes.read()
+    assert entry.state == "FILLED"
+    await put(far, lanes, thread, "SELL")
+    async with asyncio.timeout(3):
+        while not new.posts:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert len(old.posts) == 1 and lanes._lanes["u1"].placed == lanes._lanes["u1"].claims == 2
+    assert far.books.desk.views() == [], "no order went out that was not claimed"
+    await closed(lanes, thread)
+
+
+async def test_login_that_is_refused_leaves_the_old_session_as_it_is(far: Room) -> None:
+    lanes, switchboard, old, _, thread = await renewable(far)
+    switchboard.refusal = LoginRefused("no")
+    with pytest.raises(LoginRefused):
+        await lanes.renew(far.books.users["u1"])
+    assert (lanes._lanes["u1"].venue, switchboard.ended, far.armed[1]) == (old, [], True)
+    await closed(lanes, thread)
+
+
+async def test_account_without_credentials_stays_for_exits_and_is_let_go_when_flat(far: Room) -> None:
+    lanes, switchboard, old, _, thread = await renewable(far)
+    user = far.books.users["u1"]
+    entry = await put(far, lanes, thread, "BUY")
+    async with asyncio.timeout(3):
+        while entry.state != "ACCEPTED":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert not await lanes.leave(user)
+    assert (far.armed[1], switchboard.ended, lanes._lanes["u1"].venue) == (False, [], old)
+    old.orders = [row(entry.tag, VenueState.CANCELLED)]
+    await lanes.read()
+    assert await lanes.leave(user)
+    assert (switchboard.ended, lanes.states(), 1 in far.armed) == ([old], [], False)
+    assert await lanes.leave(user), "nothing is left to be let go"
+    await closed(lanes, thread)
+
+
+async def test_account_whose_credentials_are_gone_cannot_be_armed(far: Room) -> None:
+    lanes, switchboard, _, new, thread = await renewable(far)
+    user = far.books.users["u1"]
+    entry = await put(far, lanes, thread, "BUY")
+    async with asyncio.timeout(3):
+        while entry.state != "ACCEPTED":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert not await lanes.leave(user)
+    new.orders = [row(entry.tag)]
+    (state,) = await lanes.arm(())
+    assert not state.armed
+    assert "they are removed: exits only" in [each.said for each in state.checks]
+    assert await lanes.renew(user)
+    (state,) = await lanes.arm(())
+    assert (state.armed, len(switchboard.ended)) == (True, 1)
+    await closed(lanes, thread)

@@ -115,7 +115,13 @@ def test_requests_fills_and_arming_at_a_broker_are_told(far: Room) -> None:
     report(far, book(far.clock.now_us(), row(order.tag, VenueState.COMPLETE, filled=10, trades=trades)))
     far.armed[1] = False
     far.take(far.received(far.signal("BUY", run=FAR_RUN)))
+    far.books.note_arming(1, "arm 1 live account", ["address: not seen"], {})
     found = told(far)
+    assert found["arming"].pop() == {
+        "at_utc": found["order_steps"][-1]["at_utc"], "at_ist": found["order_steps"][-1]["at_ist"],
+        "user": "u1", "state": "armed by a human", "words": "arm 1 live account",
+        "told": '["address: not seen"]', "strategies": "[]",
+    }  # fmt: skip
     of_first = [each for each in found["requests"] if each["number"] == found["requests"][0]["number"]]
     assert [each["state"] for each in of_first][:3] == ["REQUESTED", "SENT", "UNKNOWN"]
     assert [each["state"] for each in found["arming"]] == ["ARMED", "no entries"]

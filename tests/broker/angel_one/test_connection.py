@@ -5,6 +5,7 @@ import json
 import logging
 import traceback
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,41 @@ async def test_restart_goes_on_with_the_days_session(wire: Wire, peer: Peer) -> 
         await connection.open()
         await connection.close()
     assert len(peer.seen(at.LOGIN)) == 1
+
+
+async def test_other_credentials_log_in_anew_and_what_was_sent_counts_on(wire: Wire, peer: Peer) -> None:
+    del peer.on[at.LOGIN.path]  # each login has tokens of its own
+    connection = wire()
+    await connection.open()
+    old = await connection._session.tokens()
+    new = await connection.renewed(replace(connection._account, pin=Secret("another pin")))
+    logins = peer.seen(at.LOGIN)
+    assert [each.json["password"] for each in logins] == [PIN, "another pin"]
+    assert new._limiter is connection._limiter
+    assert connection._session.current == old, "the old session is as it was"
+    await connection.end()
+    (asked,) = peer.seen(at.LOGOUT)
+    assert asked.headers["Authorization"] == f"Bearer {old.jwt}"
+    restarted = wire()
+    await restarted.open()
+    assert await restarted._session.tokens() == await new._session.tokens()
+    assert len(peer.seen(at.LOGIN)) == 2
+    await new.close()
+
+
+async def test_other_credentials_that_are_refused_change_nothing(wire: Wire, peer: Peer) -> None:
+    del peer.on[at.LOGIN.path]
+    connection = wire()
+    await connection.open()
+    old = await connection._session.tokens()
+    peer.on[at.LOGIN.path] = failure("AB1007", "Invalid clientcode or password")
+    with pytest.raises(LoginRefused):
+        await connection.renewed(replace(connection._account, pin=Secret("wrong")))
+    assert await connection._session.tokens() == old
+    restarted = wire()
+    await restarted.open()
+    assert await restarted._session.tokens() == old
+    assert peer.seen(at.LOGOUT) == []
 
 
 async def test_rehearsal_without_a_key_leaves_nothing_behind(wire: Wire, peer: Peer, tmp_path: Path) -> None:
