@@ -16,7 +16,6 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +27,7 @@ from order.trail import TABLES, Context, Lookup, Origin, Owner, Trail
 from shared.errors import StoreError
 from shared.models import instant
 from shared.store.port import Database
+from shared.version import project_version
 
 VERSION = 1
 MANIFEST, JOURNAL, CONTEXT, STRATEGIES = "MANIFEST.json", "journal.jsonl", "context.json", "strategies.json"
@@ -169,7 +169,7 @@ def write(
                 last_utc=_utc(seen.last_us),
                 entries=seen.count,
                 environment=orders.meta("environment") or "paper",
-                project=version("trading-backend"),
+                project=project_version(),
                 python=platform.python_version(),
                 proof=PART if asked.user else WHOLE,
                 chains=chains,

@@ -97,8 +97,10 @@ class Bookkeeper(AccountBooks, UserBooks, WatchBooks):
         armed: dict[int, bool] | None = None,
         policy: Policy | None = None,
         latch: Callable[[], bool] = lambda: False,
+        software: str = "",
     ) -> None:
         self.store = store
+        self._software = {"software": software} if software else {}
         self._policy = policy or Policy()
         self.armed = armed if armed is not None else {}
         self.recorder = Recorder(port, self.armed, latch)
@@ -377,7 +379,7 @@ class Bookkeeper(AccountBooks, UserBooks, WatchBooks):
         now_us = self._clock.now_us()
         venues = {name: venue.profile for name, venue in self._venues.items()}
         policy = msgspec.to_builtins(self._policy)
-        self.recorder.start(now_us, {**loaded.told, "venues": venues, "policy": policy})
+        self.recorder.start(now_us, {**loaded.told, "venues": venues, "policy": policy, **self._software})
         for number, kind, name in loaded.names:
             desk.know_name(number, kind, name)
         for user in loaded.users:

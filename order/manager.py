@@ -46,6 +46,7 @@ from shared.quotes import QuoteBoard
 from shared.settings import Settings
 from shared.store.lock import FileLock
 from shared.store.thread import OwnedThread
+from shared.version import software
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -277,6 +278,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
             port=self.board,
             clock=self._clock,
             policy=policy_of(self.settings),
+            software=software(),
             latch=(self.home / LATCH_FILE).exists,
         )
         wanted = self._demo_strategies

@@ -265,6 +265,7 @@ class _Core:
             armed=self._port.armed,
             latch=lambda: self._port.latched,
             policy=msgspec.convert(facts.get("policy", {}), Policy),
+            software=str(facts.get("software", "")),
         )
         self._giver = Giver(books)
 

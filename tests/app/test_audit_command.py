@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
+from shared.version import software
 from tests.app.test_cli import invoke, message
 
 CANARIES = {
@@ -26,6 +29,9 @@ def test_extract_of_a_replay_is_written_and_proven(traded: Path, tmp_path: Path)
     digest = made["manifest_sha256"]
     checked = invoke("audit", "check", str(out), "--manifest", digest, "--json", home=tmp_path)
     assert (checked.exit_code, json.loads(checked.stdout)["findings"]) == (0, [])
+    with zipfile.ZipFile(out) as pack:
+        starts = list(csv.DictReader(io.StringIO(pack.read("starts.csv").decode())))
+    assert software() in starts[0]["facts"]
     plain = invoke("audit", "check", str(out), home=tmp_path)
     assert plain.stdout.splitlines()[-1] == "The file is as it was written."
 
