@@ -103,6 +103,8 @@ class Lanes:
     async def join(self, user: User) -> bool:
         """Open and connect the account of a *user* who came after the start; return whether they have a lane.
 
+        A live account is closed for entries where its user, as they are now, is a stranger to the others.
+
         Raises:
             LockHeld: As `connect`.
             ConfigurationError, LoginRefused, VenueUnavailable: Their account cannot be opened.
@@ -114,7 +116,13 @@ class Lanes:
                 if remote is not None:
                     self._remotes[user.user_id] = remote
             await self.connect(user)
-        return user.user_id in self._lanes
+        lane = self._lanes.get(user.user_id)
+        if lane is not None and self._books.armed.get(lane.user_no) and not lane.venue.local:
+            why = _strangers(self._house([lane], ()))
+            if why is not None:
+                log.warning("an account is closed for entries", user=user.user_id, why=why.said)
+                self._books.armed[lane.user_no] = False
+        return lane is not None
 
     async def renew(self, user: User) -> bool:
         """Let the account of *user* go by the credentials that are kept now; return whether it has a lane.
@@ -310,11 +318,15 @@ def _permit(chosen: Sequence[Lane], house: Sequence[Check], words: str) -> None:
     live = sum(not lane.venue.local for lane in chosen)
     if not live:
         return
-    for each in house:
-        if each.name == "deployment" and each.state is Light.RED:
-            raise RefusedBySafety(f"Not armed: {each.said}.", remedy=each.remedy)
+    if (why := _strangers(house)) is not None:
+        raise RefusedBySafety(f"Not armed: {why.said}.", remedy=why.remedy)
     if words != words_for(live):
         raise RefusedBySafety(
             f"Live accounts take entries only when somebody types {words_for(live)!r}.",
             remedy="`trading arm` at a terminal shows them and asks for it.",
         )
+
+
+def _strangers(house: Sequence[Check]) -> Check | None:
+    """Return the check that says that users must not be armed together, or None."""
+    return next((each for each in house if each.name == "deployment" and each.state is Light.RED), None)

@@ -17,6 +17,7 @@ from order.fingerprint import Fingerprint
 from order.journal import decode
 from order.manager import OrderManager
 from order.stores import open_for_reading
+from order.user_change import UserChange
 from order.users import Terms
 from shared.clock import ManualClock
 from shared.errors import RefusedBySafety
@@ -93,6 +94,10 @@ async def test_live_accounts_of_several_families_are_refused_whatever_is_typed(o
     await manager.add_user("u2", broker="wire", family="rao", replace=True)
     states = await manager.arm(words="arm 2 live accounts")
     assert [each.armed for each in states] == [True, True]
+    await manager.change_user("u2", UserChange(name="B"))
+    assert [each.armed for each in await manager.accounts()] == [True, True]
+    await manager.change_user("u2", UserChange(family="iyer"))
+    assert [each.armed for each in await manager.accounts()] == [True, False], "a stranger from now on"
 
 
 async def test_hosted_accounts_need_an_algo_id_each(opening: Opening) -> None:
