@@ -8,11 +8,10 @@ import sys
 from collections.abc import Sequence
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from app.arming_table import STATES, show_checks
 from app.fingerprints import fingerprints
+from app.grid import Cell, Column, print_grid
 from app.one_time_code import ask
 from order.account_state import AccountState
 from order.checks import HOUSE, Light, words_for
@@ -163,17 +162,18 @@ def _show(states: Sequence[AccountState], as_json: bool = False) -> None:
     if as_json:
         _print(states)
         return
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    for name in ("user", "account", "state", "working", "foreign", "notes"):
-        table.add_column(name, justify="right" if name in ("working", "foreign") else "left")
-    for state in states:
-        word = f"[{STATES.get(state.state, 'red')}]{state.state}[/]"
-        notes = "; ".join([*state.notes, *state.others])
-        notes = notes or ("" if state.ready else "the books have not been read")
-        row = (state.user_id, state.account, word, str(state.working), str(state.foreign), notes)
-        table.add_row(*row)
-    console.print(table)
+    columns = [
+        Column[AccountState]("user", lambda row: row.user_id),
+        Column[AccountState]("account", lambda row: row.account),
+        Column[AccountState]("state", lambda row: Cell(row.state, STATES.get(row.state, "red"))),
+        Column[AccountState]("working", lambda row: f"{row.working}", right=True),
+        Column[AccountState]("foreign", lambda row: f"{row.foreign}", right=True),
+    ]
+    print_grid("Accounts", columns, states)
+    for state in states:  # below, where they are neither folded nor cut
+        unread = [] if state.ready or state.notes else ["the books have not been read"]
+        for note in (*state.notes, *unread, *state.others):
+            print(f"{state.user_id}: {note}")
 
 
 def _print(states: Sequence[AccountState]) -> None:

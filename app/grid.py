@@ -27,7 +27,7 @@ class Cell(NamedTuple):
     style: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: on Python 3.11 `Column[Case](…)` of a slotted one raises a TypeError
 class Column(Generic[Row]):
     """How one column is made.
 

@@ -253,6 +253,8 @@ def test_fifty_users_have_their_day_and_every_paisa_agrees(day: Day) -> None:
     (resting,) = [row for row in day.ledger(FIVE) if row["status"] == "open"]
     assert (resting["tradingsymbol"], resting["transactiontype"]) == (f"{LOCKED}-EQ", "SELL")
     assert Decimal(str(resting["price"])) == Decimal(str(PRICES[LOCKED])) * Decimal("0.9")
+    shown = rehearsal.trading("accounts")[1].splitlines()
+    assert [line[: len(FIVE) + 12] for line in shown if FIVE in line][1:] == [f"{FIVE}: EXIT_STUCK"]
     assert "EXIT_STUCK" in (rehearsal.home / "logs" / "trading.log").read_text()
     assert day.held(FIVE) == day.ours(FIVE) == stuck
 

@@ -46,3 +46,8 @@ def test_wide_letters_count_by_their_cells() -> None:
 def test_control_characters_in_a_cell_reach_no_terminal() -> None:
     grid = lay_out([Column("name", lambda row: Cell(row))], ["a\x1b[2Jb\n"], None)
     assert grid.plain() == ["name", "a·[2Jb·"]
+
+
+def test_column_may_name_the_kind_of_its_rows() -> None:
+    grid = lay_out([Column[int]("n", lambda row: f"{row}", right=True)], [7, 10], None)
+    assert grid.plain() == [" n", " 7", "10"]
