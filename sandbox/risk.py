@@ -66,7 +66,7 @@ class Risk:
         if not account.sellable(order, promised):
             return "RMS:Rule: Check holdings including BTST, no holdings present to sell"
         needed = account.needed(order, order.price or self.prices.last(instrument, now))
-        if needed > account.available:
+        if needed and needed > account.available:  # what closes is never a matter of money
             return (
                 "Your order has been rejected due to Insufficient Funds. Available funds - Rs. "
                 f"{account.available / 100:,.2f} . You require Rs. {needed / 100:,.2f} funds to execute "

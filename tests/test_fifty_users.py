@@ -56,7 +56,7 @@ LOCKED = "ITC"
 CALM_MIN, CALM = 14, -0.03
 """Minutes that processes have to come up and be armed, and percent a minute."""
 
-WAVE = ((4, 0.12), (10, 0.01), (5, -0.25), (3, -0.03))
+WAVE = ((4, 0.12), (10, 0.01), (4, -0.35), (3, -0.03))
 """Minutes, percent a minute: an entry, a hold, an exit at a loss; whoever is late trades the next one."""
 
 SPEED = 60
@@ -65,7 +65,7 @@ USERS = [f"u{n:02}" for n in range(1, 51)]
 TRADERS = [user for user in USERS if user not in (WRONG_CODE, WRONG_ADDRESS, SHORT, DRAINED)]
 ELSEWHERE = "192.0.2.7"
 HELD = 20
-DAY_LOSS = {LOSER: "0.2"}
+DAY_LOSS = {LOSER: "0.04"}
 
 
 def written(folder: Path) -> Path:
@@ -245,6 +245,7 @@ def test_fifty_users_have_their_day_and_every_paisa_agrees(day: Day) -> None:
         lambda: any(row["orderid"] not in before and int(row["filledshares"]) for row in day.ledger(EXPIRED)),
         "a session that ended is begun anew, and its user trades on",
     )
+    day.until(lambda: "margin" in day.refusals(DRAINED), "who has no money left is told")
     day.until(lambda: all(day.theirs(name)["orders"] for name in TRADERS), "everybody else traded")
     day.until(
         lambda: any(note.startswith("EXIT_STUCK") for note in day.accounts()[FIVE]["notes"]),

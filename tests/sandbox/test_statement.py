@@ -39,3 +39,13 @@ async def test_payment_changes_what_is_available_and_outlives_the_process(tmp_pa
         async with box(clock=clock, state=path) as sandbox:
             await sandbox.login()
             assert (await sandbox.get(RMS)).data["availablecash"] == "1000.0000"
+
+
+async def test_position_is_closed_whatever_money_is_left() -> None:
+    async with box() as sandbox:
+        bought = (await sandbox.place(price="2600.00", quantity="10")).data["orderid"]
+        await sandbox.settled(bought, "complete")
+        paid = {"client_code": "S0000001", "rupees": -1_000_000}
+        assert float((await sandbox.send("POST", "/sandbox/cash", paid)).json["available"]) < 0
+        sold = (await sandbox.place(price="2400.00", quantity="10", transactiontype="SELL")).data["orderid"]
+        await sandbox.settled(sold, "complete")
