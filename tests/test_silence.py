@@ -45,7 +45,7 @@ def test_engine_that_is_killed_takes_entries_off_and_leaves_the_stop(rehearsal: 
     price = paid(rehearsal, "TCS")
     low = (price * Decimal("0.96")).quantize(Decimal(1))
     assert rehearsal.trading("protect", "--user", "user_001", "--symbol", "TCS", "--stop", f"{low}")[0] == 0
-    resting = execute(rehearsal, "TCS", "BUY", 1, (price * Decimal("0.995")).quantize(Decimal(1)))
+    resting = execute(rehearsal, "TCS", "BUY", 1, (price * Decimal("0.997")).quantize(Decimal(1)))
     assert resting.status is OrderState.ACCEPTED, resting
     engine.send_signal(signal.SIGKILL)
     engine.wait()
@@ -75,7 +75,7 @@ def test_full_disk_sends_nothing_is_told_at_once_and_takes_off_what_rested_too_l
     run = rehearsal.start("run")
     rehearsal.arm()
     bought(rehearsal, 10, "TCS")
-    low = (paid(rehearsal, "TCS") * Decimal("0.995")).quantize(Decimal(1))
+    low = (paid(rehearsal, "TCS") * Decimal("0.997")).quantize(Decimal(1))
     resting = execute(rehearsal, "TCS", "BUY", 1, low)
     assert resting.status is OrderState.ACCEPTED, resting
     log = rehearsal.home / "logs" / "trading.log"
