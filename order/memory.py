@@ -194,7 +194,8 @@ class Memory:
     def positions(self, user_no: int, run: str) -> dict[tuple[str, str], int]:
         """Return a user's net shares by symbol and product in market *run*; what is flat is left out."""
         found: dict[tuple[str, str], int] = {}
-        for (market_no, _, symbol_no, product, owner), book in self._books.items():
+        # A copy, for another thread may ask how an account stands.
+        for (market_no, _, symbol_no, product, owner), book in list(self._books.items()):
             if owner == user_no and book.quantity and self._names[market_no] == run:
                 key = self._names[symbol_no], product
                 found[key] = found.get(key, 0) + book.quantity

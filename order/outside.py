@@ -138,10 +138,9 @@ class Outside(Reviews):
                 self.note_account(user_no, ARMED_WITH, strategy_id, msgspec.json.encode(now).decode(), now_us)
 
     def engaged_at_broker(self, user_no: int, run: str) -> bool:
-        """Whether a user holds something in market *run*, or has an order that is not done."""
-        return bool(self.positions(user_no, run)) or any(
-            order.user.user_no == user_no for orders in self.at_work.values() for order in orders.values()
-        )
+        """Whether a user holds something in market *run*, or has an order that is not done; on any thread."""
+        at_work = (order for orders in list(self.at_work.values()) for order in list(orders.values()))
+        return bool(self.positions(user_no, run)) or any(each.user.user_no == user_no for each in at_work)
 
     # -- inside ----------------------------------------------------------------------------------
 

@@ -125,8 +125,8 @@ class Resolver(Steps):
         return None
 
     def doubts(self, user_no: int) -> list[Order]:
-        """Return a user's orders whose fate is not known, or that wait for a human."""
-        return [order for order in self.line(user_no).orders.values() if order.state in FROZEN]
+        """Return a user's orders whose fate is not known, or that wait for a human; on any thread."""
+        return [order for order in list(self.line(user_no).orders.values()) if order.state in FROZEN]
 
     def watch(self, user_no: int, now_us: int) -> None:
         """Raise the alarms that are due: five seconds after a send of unknown fate, and each minute."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -290,3 +292,31 @@ def test_doubled_tag_is_not_clean(far: Room) -> None:
     order = send(far)
     report(far, book(far.clock.now_us(), row(order.tag), row(order.tag, order_id="v2")))
     assert not far.books.reconcile(1, "arm", [], {}, 0).clean
+
+
+def test_how_an_account_stands_is_told_while_another_thread_changes_the_books(far: Room) -> None:
+    order, desk = send(far), far.books.desk
+    at_work, orders, books = desk.at_work[RUN, "RELIANCE"], desk.line(1).orders, desk._books
+    ended = threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not ended.is_set():
+            number += 1
+            at_work[-number] = orders[f"{number}"] = order
+            books[1, 1, -number, "INTRADAY", 1] = order.book
+            if number > 20:
+                del at_work[20 - number], orders[f"{number - 20}"], books[1, 1, 20 - number, "INTRADAY", 1]
+
+    changing, before = threading.Thread(target=change), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    changing.start()
+    try:
+        for _ in range(2_000):
+            assert desk.doubts(1) == []
+            assert not desk.engaged_at_broker(2, RUN)
+            assert desk.stuck(1) == []
+    finally:
+        ended.set()
+        changing.join()
+        sys.setswitchinterval(before)
