@@ -54,7 +54,7 @@ def of_error(error: ReplyError) -> PlaceOutcome:
         if error.reason is Reason.SESSION:
             return NotSent(f"the session is over ({error.code}); it was turned away before it was taken")
         if error.code == ADDRESS_CODE:
-            return Rejected(f"{ADDRESS_CODE}: this machine's address is not registered with Angel One")
+            return Rejected(f"{ADDRESS_CODE}: this address is not registered at smartapi.angelone.in")
         if error.code in REFUSALS or PROTECTION_TEXT in error.text.lower():
             return Rejected(str(error))
     return Unknown(str(error))

@@ -66,7 +66,7 @@ def test_remedy_names_the_command_of_the_user() -> None:
 @pytest.mark.parametrize(
     ("said", "name", "part"),
     [
-        ("AG7002: this machine's address is not registered with Angel One.", "AG7002", "registered"),
+        ("AG7002: this address is not registered at smartapi.angelone.in.", "AG7002", "registered"),
         ("AB4036: ITC-EQ is on the cautionary list: consent?", "AB4036", "surveillance"),
         ("Your order has been rejected due to Insufficient Funds. Available funds", "margin", "Pay in"),
         ("AB1007: Price 90.00 is beyond the Limit Price Protection range of ITC-EQ", "circuit", "range"),
