@@ -231,6 +231,15 @@ async def put(far: Room, lanes: Lanes, thread: OwnedThread, kind: str) -> Order:
     return order
 
 
+async def accepted(far: Room, lanes: Lanes, thread: OwnedThread) -> Order:
+    """Return an entry that rests at the venue."""
+    entry = await put(far, lanes, thread, "BUY")
+    async with asyncio.timeout(3):
+        while entry.state != "ACCEPTED":  # noqa: ASYNC110 - an order knows no event
+            await asyncio.sleep(0.01)
+    return entry
+
+
 async def closed(lanes: Lanes, thread: OwnedThread) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("order.lane.CLOSE_S", 0.1)
@@ -289,10 +298,7 @@ async def test_login_that_is_refused_leaves_the_old_session_as_it_is(far: Room) 
 async def test_account_without_credentials_stays_for_exits_and_is_let_go_when_flat(far: Room) -> None:
     lanes, switchboard, old, _, thread = await renewable(far)
     user = far.books.users["u1"]
-    entry = await put(far, lanes, thread, "BUY")
-    async with asyncio.timeout(3):
-        while entry.state != "ACCEPTED":  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    entry = await accepted(far, lanes, thread)
     assert not await lanes.leave(user)
     assert (far.armed[1], switchboard.ended, lanes._lanes["u1"].venue) == (False, [], old)
     old.orders = [row(entry.tag, VenueState.CANCELLED)]
@@ -306,10 +312,7 @@ async def test_account_without_credentials_stays_for_exits_and_is_let_go_when_fl
 async def test_account_whose_credentials_are_gone_cannot_be_armed(far: Room) -> None:
     lanes, switchboard, _, new, thread = await renewable(far)
     user = far.books.users["u1"]
-    entry = await put(far, lanes, thread, "BUY")
-    async with asyncio.timeout(3):
-        while entry.state != "ACCEPTED":  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    entry = await accepted(far, lanes, thread)
     assert not await lanes.leave(user)
     new.orders = [row(entry.tag)]
     (state,) = await lanes.arm(())
