@@ -211,12 +211,18 @@ class VenuePosition(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         price_paise: Last traded; 0 where it is not told.
+        bought, sold: Shares of this day; 0 where they are not told.
+        paid_paise, received_paise: What these came to, before charges.
     """
 
     symbol: str
     product: Product
     quantity: int
     price_paise: int = 0
+    bought: int = 0
+    sold: int = 0
+    paid_paise: int = 0
+    received_paise: int = 0
 
 
 class RuleState(StrEnum):

@@ -17,7 +17,7 @@ from order.guards import Guard
 from order.levels import Levels
 from order.nights import RuleStep
 from order.orders import Order, Purpose
-from order.reconcile import Reconciliation
+from order.reconcile import Reconciliation, net_shares
 from order.record import Recorder
 from order.review import Case, Verdict
 from order.switches import Level, SwitchView, TurnRequest, turned
@@ -194,10 +194,10 @@ class AccountBooks:
     ) -> Reconciliation:
         """Hold the broker's account against our books, on the latest reading, and keep how it went."""
         now_us = self._clock.now_us()
-        nets, run = net_shares(positions), self._port.run
+        run = self._port.run
         made: list[Reconciliation] = []
         self._commit(
-            lambda desk: made.append(desk.reconcile(user_no, run, when, nets, held, cash_paise, now_us)),
+            lambda desk: made.append(desk.reconcile(user_no, run, when, positions, held, cash_paise, now_us)),
             *("reconcile", now_us, user_no, when, msgspec.to_builtins(positions), held, cash_paise),
         )
         return made[0]
@@ -269,15 +269,6 @@ def _require_strategy(desk: Desk, strategy_id: str) -> None:
             f"Nobody subscribes to {strategy_id!r}, and it has no orders.",
             remedy=f"Known: {', '.join(sorted(known)) or 'none'}.",
         )
-
-
-def net_shares(positions: Sequence[VenuePosition]) -> dict[tuple[str, str], int]:
-    """Return a broker's net shares by symbol and product."""
-    nets: dict[tuple[str, str], int] = {}
-    for each in positions:
-        key = each.symbol, each.product.value
-        nets[key] = nets.get(key, 0) + each.quantity
-    return nets
 
 
 def _plain(each: VenuePosition) -> list[object]:

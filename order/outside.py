@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
 
-from broker.base import VenueFill, VenueOrder
+from broker.base import VenueFill, VenueOrder, VenuePosition
 from order.books import Book
+from order.cash import (
+    at_rest,
+    money_moved,
+    money_of_orders,
+    money_of_positions,
+    moved_paise,
+    turnover_paise,
+)
 from order.fingerprint import ARMED_WITH, Fingerprint, Fingerprints
 from order.lifecycle import Event
 from order.orders import MANUAL, OWN_ENGINE, Order, Purpose
-from order.reconcile import FINAL, RECONCILED, Finding, Kind, Reconciliation, Sight, compare
-from order.resolver import Nets
+from order.reconcile import FINAL, RECONCILED, Finding, Kind, Reconciliation, Sight, compare, net_shares
 from order.review import Reviews
 from order.store import Loaded
 from shared.calendar import at_ist, day_of
@@ -53,6 +60,8 @@ class Outside(Reviews):
                 line.armed_with[what] = msgspec.json.decode(value, type=Fingerprint)
             elif kind == FINAL:
                 line.final_day = max(line.final_day, int(what))
+            elif kind == RECONCILED:
+                line.compared = msgspec.json.decode(value, type=Reconciliation)
 
     def paused(self, user_no: int, strategy_no: int, symbol_no: int, day: int) -> bool:
         """Whether a strategy rests in a symbol on *day*, because the user closed its position by hand."""
@@ -64,17 +73,17 @@ class Outside(Reviews):
         user_no: int,
         run: str,
         when: str,
-        nets: Nets,
+        positions: Sequence[VenuePosition],
         held: Mapping[str, int],
         cash_paise: int,
         now_us: int,
     ) -> Reconciliation:
-        """Hold the broker's positions against ours, on the latest reading of its books.
+        """Hold the broker's positions and money against ours, on the latest reading of its books.
 
         A close from outside is booked when two comparisons in a row show the same; until then it is a
         difference.
         """
-        line = self.line(user_no)
+        line, nets = self.line(user_no), net_shares(positions)
         ours = self.positions(user_no, run)
         sight = Sight(
             ours, nets, line.rows, lambda row: self._is_ours(user_no, row), line.booked, held, line.owned
@@ -96,19 +105,25 @@ class Outside(Reviews):
         line.uncovered = {(each.symbol, each.product) for each in told if not each.covered}
         others = [row for row in line.rows if not self._is_ours(user_no, row)]
         self._own(user_no, unclear, others, now_us)
+        told += (*money_of_orders(line.rows, line.orders), *money_of_positions(line.rows, positions))
         clean = not line.doubled and all(each.kind is not Kind.DIFFERENCE for each in told)
         final = when == "minute" and run == "live" and self._final(line.final_day, now_us)
         made = Reconciliation(
             at_us=now_us, when="close" if final else when, clean=clean, findings=told,
             orders=len(line.rows), foreign=len(others), cash_paise=cash_paise,
+            at_rest=at_rest(line.rows, positions), turnover_paise=turnover_paise(line.rows),
         )  # fmt: skip
+        moved = moved_paise(line.compared, made)
+        made = msgspec.structs.replace(
+            made, moved_paise=moved, findings=(*told, *money_moved(moved))
+        )
         before = line.reconciled.notes if line.reconciled is not None else []
         for note in made.notes:
             if note in before and note not in line.told:
                 line.told.add(note)  # once may be a fill between two answers
                 log.error("a difference between the broker and our books", user=user_no, what=note)
         line.told &= set(made.notes)
-        line.reconciled = made
+        line.reconciled = line.compared = made
         told_as = msgspec.json.encode(made).decode()
         self.note_account(user_no, RECONCILED, "", told_as, now_us)
         if final:

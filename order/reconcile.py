@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
-from broker.base import VenueOrder
+from broker.base import VenueOrder, VenuePosition
 from shared.calendar import IST
 from shared.models import Product, Side, instant
 
@@ -37,6 +37,8 @@ class Kind(StrEnum):
     """Our position closed by the broker at the end of the day."""
     DIFFERENCE = "DIFFERENCE"
     """Not explained by any order that is known."""
+    MONEY = "MONEY"
+    """Sums that disagree at the broker itself, or cash that moved without a trade: see `order.cash`."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -66,6 +68,9 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
         clean: Nothing is unexplained.
         cash_paise: What the broker says is available.
         orders, foreign: In the broker's book of the day: all, and those that are not ours.
+        at_rest: Nothing is open there and no order works, so that nothing is blocked.
+        turnover_paise: What all trades of the day came to there.
+        moved_paise: Cash that moved this day without a trade.
     """
 
     at_us: int
@@ -75,14 +80,18 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     orders: int = 0
     foreign: int = 0
     cash_paise: int = 0
+    at_rest: bool = False
+    turnover_paise: int = 0
+    moved_paise: int = 0
 
     def __str__(self) -> str:
         """Return it in one line: when, what for, how it went, and what the account has."""
         at = instant(self.at_us).astimezone(IST).strftime("%d %b %Y %H:%M:%S")
         said = "clean" if self.clean else "; ".join(self.notes) or "two orders carry one tag"
         foreign = f", {self.foreign} of others" if self.foreign else ""
-        cash = f"₹{self.cash_paise / 100:,.2f}"
-        return f"{at} IST ({self.when}): {said}; {self.orders} orders{foreign}, {cash} there"
+        money = [each.text for each in self.findings if each.kind is Kind.MONEY]
+        there = "; ".join([f"₹{self.cash_paise / 100:,.2f} there", *money])
+        return f"{at} IST ({self.when}): {said}; {self.orders} orders{foreign}, {there}"
 
     @property
     def notes(self) -> list[str]:
@@ -128,6 +137,15 @@ def compare(sight: Sight) -> list[Finding]:
     for key in sorted({*sight.ours, *sight.theirs, *foreign}):
         found += _of_key(sight, key, foreign.get(key, []))
     return found
+
+
+def net_shares(positions: Sequence[VenuePosition]) -> dict[tuple[str, str], int]:
+    """Return a broker's net shares by symbol and product."""
+    nets: dict[tuple[str, str], int] = {}
+    for each in positions:
+        key = each.symbol, each.product.value
+        nets[key] = nets.get(key, 0) + each.quantity
+    return nets
 
 
 def _of_key(sight: Sight, key: Key, rows: list[VenueOrder]) -> list[Finding]:

@@ -111,6 +111,7 @@ class Line:
         asked_us, rows: The latest reading of the books.
         nets: The broker's net shares by symbol and product when they were read last; None before.
         findings, reconciled: Of the latest comparison with the broker's account.
+        compared: The latest comparison, also of an earlier process.
         closing: Symbols and products of which others' orders have closed ours, by one comparison.
         told: Differences that an alarm was raised for.
         uncovered: Symbols and products in which the broker's position is less than ours.
@@ -138,6 +139,7 @@ class Line:
     nets: dict[tuple[str, str], int] | None = None
     findings: tuple[Finding, ...] = ()
     reconciled: Reconciliation | None = None
+    compared: Reconciliation | None = None
     closing: set[tuple[str, str]] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     uncovered: set[tuple[str, str]] = field(default_factory=set)

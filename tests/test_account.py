@@ -226,6 +226,13 @@ def test_owners_five_hundred_stay_untouched_and_a_close_by_hand_is_booked(rehear
     rules = [row["rule"] for row in rehearsal.rows("orders", "--user", "user_001")]
     assert any(rule.startswith("BY_HAND") for rule in rules)
     assert rehearsal.trading("verify")[0] == 0
+    rehearsal.arm()  # compares
+    assert account(rehearsal).others == [], "the broker's sums and its trades agree"
+    client = rehearsal.environment["ANGEL_ONE_CLIENT_CODE"]
+    rehearsal.tell("/sandbox/cash", {"client_code": client, "rupees": -250})
+    rehearsal.arm()
+    gone = "₹250.00 went out today without a trade: paid, or charged by the broker"
+    assert account(rehearsal).others == [gone]
 
 
 @pytest.mark.timeout(4 * PATIENCE_S)

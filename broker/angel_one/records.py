@@ -60,6 +60,8 @@ class PositionRow(msgspec.Struct, frozen=True, gc=False):
     realised: int = 0
     unrealised: int = 0
     last: int = 0
+    paid: int = 0
+    received: int = 0
 
 
 class HoldingRow(msgspec.Struct, frozen=True, gc=False):
@@ -228,6 +230,8 @@ def position_row(row: Row) -> PositionRow:
         fields.paise(row, "realised"),
         fields.paise(row, "unrealised"),
         fields.paise(row, "ltp"),
+        fields.paise(row, "buyamount"),
+        fields.paise(row, "sellamount"),
     )
 
 

@@ -201,7 +201,10 @@ class AngelOneVenue:
         if unread:
             raise VenueUnavailable(f"A position cannot be read: {unread[0]}.")
         return [
-            VenuePosition(self._symbol(row), Product(row.product), row.net, max(row.last, 0))
+            VenuePosition(
+                *(self._symbol(row), Product(row.product), row.net, max(row.last, 0)),
+                *(row.bought, row.sold, row.paid, row.received),
+            )
             for row in rows
             if row.product in Product.__members__
         ]

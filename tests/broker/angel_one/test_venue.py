@@ -275,7 +275,7 @@ async def test_share_of_another_exchange_is_not_ours(venue: AngelOneVenue, peer:
 
 async def test_positions_are_read_or_not_at_all(venue: AngelOneVenue, peer: Peer) -> None:
     row = {"tradingsymbol": "SBIN-EQ", "symboltoken": "3045", "exchange": "NSE", "netqty": "-10"}
-    row |= {"ltp": "195.50"}
+    row |= {"ltp": "195.50", "buyqty": "0", "sellqty": "10", "buyamount": "0", "sellamount": "1955.00"}
     rows = [
         {**row, "producttype": "INTRADAY"}, {**row, "producttype": "DELIVERY", "netqty": "0"},
         {**row, "producttype": "CARRYFORWARD"},
@@ -283,9 +283,9 @@ async def test_positions_are_read_or_not_at_all(venue: AngelOneVenue, peer: Peer
     ]  # fmt: skip
     peer.on[at.POSITIONS.path] = success(rows)
     assert await venue.positions() == [
-        VenuePosition("SBIN", Product.INTRADAY, -10, 19550),
-        VenuePosition("SBIN", Product.DELIVERY, 0, 19550),
-        VenuePosition("BSE:SBIN", Product.DELIVERY, -10, 19550),
+        VenuePosition("SBIN", Product.INTRADAY, -10, 19550, 0, 10, 0, 195_500),
+        VenuePosition("SBIN", Product.DELIVERY, 0, 19550, 0, 10, 0, 195_500),
+        VenuePosition("BSE:SBIN", Product.DELIVERY, -10, 19550, 0, 10, 0, 195_500),
     ]  # fmt: skip
     peer.on[at.POSITIONS.path] = success([*rows, {**row, "producttype": "INTRADAY", "netqty": None}])
     with pytest.raises(VenueUnavailable, match="netqty"):
