@@ -228,34 +228,51 @@ class Bookkeeper(AccountBooks, UserBooks, WatchBooks):
 
     def claim(self, order: Order) -> bool:
         """Claim a queued order, durably; False where it shall not go out (now)."""
-        now_us = self._clock.now_us()
-        claimed: list[bool] = []
+        return self.claim_all([order])[0]
+
+    def claim_all(self, orders: list[Order]) -> list[bool]:
+        """Claim queued orders as one durable transaction; see `claim`."""
+        desk, now_us = self._reload() if self._stale else self.desk, self._clock.now_us()
+        # After a failed commit the memory is another: what waited there is queued anew.
+        ours = [place for place, order in enumerate(orders) if self._current(desk, order) is order]
+        claimed = [False] * len(orders)
 
         def claim(desk: Desk) -> None:
-            current = self._current(desk, order)
-            # After a failed commit the memory is another: what waited there is queued anew.
-            if current is not order:
-                self.recorder.drop()
-            claimed.append(current is order and desk.claim(order, now_us))
+            for place in ours:
+                claimed[place] = desk.claim(orders[place], now_us)
 
-        self._commit(claim, "claim", now_us, order.key())
-        return claimed[0]
+        if ours:
+            self._commit(claim, "claim_all", now_us, [orders[place].key() for place in ours])
+        return claimed
 
     def answer(self, order: Order, outcome: PlaceOutcome) -> list[Order]:
-        """Book a broker's answer to one send."""
-        now_us = self._clock.now_us()
+        """Book a broker's answer to one send; see `answer_all`."""
+        (error,), sends = self.answer_all([(order, outcome)])
+        if error is not None:
+            raise error
+        return sends
+
+    def answer_all(
+        self, told: list[tuple[Order, PlaceOutcome]]
+    ) -> tuple[list[StoreError | None], list[Order]]:
+        """Book brokers' answers as one transaction; return what is wrong with each, and exits to be sent."""
+        desk, now_us = self._reload() if self._stale else self.desk, self._clock.now_us()
+        # The memory may have been built anew since the send: the order that counts is the desk's.
+        pairs = [(self._current(desk, order), outcome) for order, outcome in told]
+        known = [(order, outcome) for order, outcome in pairs if order is not None]
+        errors: list[StoreError | None] = []
+        for (current, _), (order, _) in zip(pairs, told, strict=True):
+            # The books may have told its end before its answer came.
+            lost = current is None and order.tag not in desk.line(order.user.user_no).ended
+            what = f"An answer came for order {order.tag}, which is not known."
+            errors.append(StoreError(what, remedy=_VERIFY) if lost else None)
 
         def book(desk: Desk) -> None:
-            # The memory may have been built anew since the send: the order that counts is the desk's.
-            current = self._current(desk, order)
-            if current is None:
-                if order.tag in desk.line(order.user.user_no).ended:
-                    return  # the books have told its end before its answer came
-                raise StoreError(f"An answer came for order {order.tag}, which is not known.", remedy=_VERIFY)
-            desk.answer(current, outcome, now_us)
+            for order, outcome in known:
+                desk.answer(order, outcome, now_us)
 
-        said = [type(outcome).__name__, msgspec.to_builtins(outcome)]
-        return self._commit(book, "answer", now_us, order.key(), said)
+        said = [[order.key(), [type(way).__name__, msgspec.to_builtins(way)]] for order, way in known]
+        return errors, self._commit(book, "answer_all", now_us, said) if known else []
 
     def write_down(self, now_us: int) -> None:
         """Journal the inputs that wait, though nothing was written because of them."""

@@ -117,6 +117,10 @@ class Giver:
     def _value(self, value: Any, hint: Any) -> Any:
         if hint is Order:
             return self._order(tuple(value))
+        if hint == list[Order]:
+            return [self._order(tuple(key)) for key in value]
+        if hint == list[tuple[Order, PlaceOutcome]]:
+            return [(self._order(tuple(key)), self._value(said, PlaceOutcome)) for key, said in value]
         if hint == PlaceOutcome:
             return msgspec.convert(value[1], OUTCOMES[value[0]])
         return msgspec.convert(value, hint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -16,9 +16,9 @@ import structlog
 from broker.base import ChangeOutcome, NotSent, PlaceOutcome, RemoteVenue, Slot, Unknown
 from order.account_state import AccountState
 from order.amend import Amendment
-from order.bookkeeper import Bookkeeper
 from order.breaker import Breaker
 from order.checks import Check
+from order.clerk import Clerk
 from order.night_watch import NightWatch
 from order.orders import Order, Purpose
 from order.price_watch import PriceWatch
@@ -33,7 +33,6 @@ from shared.errors import (
     VenueUnavailable,
 )
 from shared.failpoint import hit
-from shared.store.thread import OwnedThread
 
 READ_S = 1.0
 """Between two readings while something is at work; hints of the order feed bring one at once."""
@@ -61,20 +60,10 @@ class Lane:
     Args:
         user_id, user_no: Whose.
         venue: The account.
-        thread: Owns the store.
-        books: Who keeps the books, on that thread.
-        dispatch: Takes orders that have to go out, of this or another lane.
+        clerk: Of all accounts; with the books, their thread, and where orders go that have to go out.
     """
 
-    def __init__(
-        self,
-        user_id: str,
-        user_no: int,
-        venue: RemoteVenue,
-        thread: OwnedThread,
-        books: Bookkeeper,
-        dispatch: Callable[[Sequence[Order]], None],
-    ) -> None:
+    def __init__(self, user_id: str, user_no: int, venue: RemoteVenue, clerk: Clerk) -> None:
         self.user_id = user_id
         self.user_no = user_no
         self.venue = venue
@@ -82,9 +71,8 @@ class Lane:
         self.trouble = ""
         self.claims = 0  # since the start; never less than the requests that went out
         self._former: list[RemoteVenue] = []
-        self._thread = thread
-        self._books = books
-        self._dispatch = dispatch
+        self._clerk = clerk
+        self._thread, self._books, self._dispatch = clerk.thread, clerk.books, clerk.dispatch
         self._queues: dict[bool, asyncio.Queue[Order]] = {True: asyncio.Queue(), False: asyncio.Queue()}
         self._look = asyncio.Event()
         self._compare = asyncio.Event()
@@ -97,8 +85,10 @@ class Lane:
         self._breaker = Breaker(user_id)
         self._working = 1  # until the first reading says otherwise
         self._reading = asyncio.Lock()
-        self._prices = PriceWatch(user_no, venue, thread, books, self._say)
-        self._nights = NightWatch(user_no, venue, thread, books, dispatch, self._say)
+        self._prices = PriceWatch(user_no, venue, clerk.thread, clerk.books, self._say)
+        self._nights = NightWatch(
+            user_no, venue, clerk.thread, clerk.books, clerk.dispatch, self._say
+        )
 
     def start(self) -> None:
         """Begin to work."""
@@ -249,7 +239,7 @@ class Lane:
         hit("lane.slot")
         age_s = stopwatch(self._books.clock)
         try:
-            claimed = await self._thread.run(self._books.claim, order)
+            claimed = await self._clerk.claim(order)
         except (StoreError, LockHeld) as error:
             # Nothing was sent; the order is still NEW in the store and goes out with the next price.
             slot.free()
@@ -292,7 +282,7 @@ class Lane:
         """Book what a send came to, however long the store takes."""
         while True:
             try:
-                self._dispatch(await self._thread.run(self._books.answer, order, outcome))
+                await self._clerk.answer(order, outcome)
                 hit("lane.booked")
                 break
             except LockHeld as error:

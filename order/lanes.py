@@ -12,6 +12,7 @@ from broker.base import RemoteVenue
 from order.account_state import AccountState
 from order.bookkeeper import Bookkeeper
 from order.checks import Check, Light, words_for
+from order.clerk import Clerk
 from order.fingerprint import Fingerprints
 from order.lane import Lane
 from order.morning import Rules, look, look_at_house
@@ -75,6 +76,7 @@ class Lanes:
         self._dialling = asyncio.Lock()
         self._thread = thread
         self._books = books
+        self._clerk = Clerk(thread, books, self.dispatch)
         self._lanes: dict[str, Lane] = {}
         self._watch: asyncio.Task[None] | None = None
         self._day = ist_day(books.clock.now_us())
@@ -94,7 +96,7 @@ class Lanes:
         now_us = self._books.clock.now_us()
         sends = self._books.desk.line(user.user_no).sent_before
         remote.sent_before([((now_us - sent_us) / 1e6, entry) for sent_us, entry in sends])
-        lane = Lane(user.user_id, user.user_no, remote, self._thread, self._books, self.dispatch)
+        lane = Lane(user.user_id, user.user_no, remote, self._clerk)
         self._lanes[user.user_id] = lane
         lane.start()
         if self._watch is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.base import Accepted, ChangeOutcome, NotSent, Unknown, VenuePosition, VenueState
+from order.clerk import Clerk
 from order.lane import Lane
 from order.orders import Order
 from order.switches import Level, TurnRequest
@@ -53,7 +54,8 @@ async def lane(room: Room, venue: ScriptedVenue, monkeypatch: pytest.MonkeyPatch
             made.put(order)
 
     thread: OwnedThread = Here()  # type: ignore[assignment]
-    made = Lane("u1", 1, venue, thread, room.books, dispatch)  # type: ignore[arg-type]
+    clerk = Clerk(thread, room.books, dispatch)  # type: ignore[arg-type]
+    made = Lane("u1", 1, venue, clerk)
     made.start()
     yield made
     await made.close()
@@ -153,14 +155,14 @@ async def test_send_that_ends_in_an_error_of_ours_is_of_unknown_fate(
 async def test_claim_older_than_two_seconds_is_not_sent(
     room: Room, lane: Lane, venue: ScriptedVenue, monkeypatch: pytest.MonkeyPatch, late_s: float
 ) -> None:
-    real = room.books.claim
+    real = room.books.claim_all
 
-    def claim(order: Order) -> bool:
-        claimed = real(order)
+    def claim(orders: list[Order]) -> list[bool]:
+        claimed = real(orders)
         room.later(late_s)  # paused between the claim and the send
         return claimed
 
-    monkeypatch.setattr(room.books, "claim", claim)
+    monkeypatch.setattr(room.books, "claim_all", claim)
     order = queue(room, lane)
     await until(lambda: order.state is (OrderState.ACCEPTED if late_s < 2 else OrderState.NEW) and order.wire)
     assert len(venue.posts) == (late_s < 2)
@@ -169,14 +171,14 @@ async def test_claim_older_than_two_seconds_is_not_sent(
 async def test_entry_that_wakes_up_after_its_time_expires_unsent(
     room: Room, lane: Lane, venue: ScriptedVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = room.books.claim
+    real = room.books.claim_all
 
-    def claim(order: Order) -> bool:
-        claimed = real(order)
+    def claim(orders: list[Order]) -> list[bool]:
+        claimed = real(orders)
         room.later(61)
         return claimed
 
-    monkeypatch.setattr(room.books, "claim", claim)
+    monkeypatch.setattr(room.books, "claim_all", claim)
     order = queue(room, lane)
     await until(lambda: order.state is OrderState.EXPIRED)
     assert (venue.posts, venue.tickets[0].freed) == ([], True)
@@ -200,7 +202,7 @@ async def test_positions_are_read_while_the_fate_of_an_exit_is_open(
 async def test_answer_is_booked_once_the_store_takes_it(
     room: Room, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = room.books.answer
+    real = room.books.answer_all
     failed: list[object] = []
 
     def answer(*of: object) -> object:
@@ -209,7 +211,7 @@ async def test_answer_is_booked_once_the_store_takes_it(
             raise StoreError("the disk is full")
         return real(*of)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(room.books, "answer", answer)
+    monkeypatch.setattr(room.books, "answer_all", answer)
     order = queue(room, lane)
     await until(lambda: order.state is OrderState.ACCEPTED)
 
@@ -371,14 +373,14 @@ async def test_exit_without_a_fresh_price_asks_its_own_account_now_and_then(
 async def test_entry_whose_switch_is_turned_after_its_claim_does_not_leave(
     room: Room, lane: Lane, venue: ScriptedVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = room.books.claim
+    claim = room.books.claim_all
 
-    def claim_then_kill(order: Order) -> bool:
-        claimed = claim(order)
+    def claim_then_kill(orders: list[Order]) -> list[bool]:
+        claimed = claim(orders)
         room.books.turn(TurnRequest(Level.KILL, why="a test"))
         return claimed
 
-    monkeypatch.setattr(room.books, "claim", claim_then_kill)
+    monkeypatch.setattr(room.books, "claim_all", claim_then_kill)
     order = queue(room, lane)
     await until(lambda: venue.tickets and venue.tickets[0].freed)
     assert venue.posts == []
