@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 
+import msgspec
+
 from shared.calendar import MINUTE_US, Calendar, day_of
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigurationError, DataError
@@ -307,9 +309,14 @@ def _merged(bars: list[Timed], counts: Counter[str]) -> list[Timed]:
         held = found.get(key)
         if held is not None:
             counts["duplicate"] += 1
-        if held is None or (timed[2].volume, timed[2]) > (held[2].volume, held[2]):
+        if held is None or _rank(timed[2]) > _rank(held[2]):
             found[key] = timed
     return [found[key] for key in sorted(found)]
+
+
+def _rank(bar: Bar) -> tuple[object, ...]:
+    """Return what decides between two bars of one time, in whatever order their files came."""
+    return bar.volume, *msgspec.structs.astuple(bar)
 
 
 def _batches(bars: Sequence[Timed]) -> list[MarketBatch]:

@@ -162,6 +162,13 @@ def test_same_symbol_in_two_files_is_merged_without_doubles(tmp_path: Path) -> N
         assert source.defects == {"duplicate": 1}
 
 
+def test_bars_of_one_time_and_volume_are_chosen_alike_in_any_order(tmp_path: Path) -> None:
+    one = _csv(tmp_path, "TCS_1.csv", "2021-04-12 09:15,1,3,1,2,0")
+    two = _csv(tmp_path, "TCS_2.csv", "2021-04-12 09:15,1,3,1,3,0")
+    for files in ([one, two], [two, one]):
+        assert [bar.close for bar in _all(ReplaySource(files))] == [3.0]
+
+
 def test_pace_lets_the_clock_decide(tmp_path: Path) -> None:
     rows = [f"2021-04-12 09:{m},1,1,1,1,1" for m in range(15, 19)] + ["2021-04-13 09:15,1,1,1,1,1"]
     clock = ManualClock()
