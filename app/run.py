@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from app.connections import open_connections
+from app.loading import loaded
 from app.logs import configure_logs
 from app.one_time_code import typed_codes
 from app.plan import Data, Plan, Venue, plan
 from app.screen import Screen
-from app.start import loaded
 from app.summary import Summary
 from app.system import (
     EngineSide,

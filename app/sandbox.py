@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from app.start import loaded
+from app.loading import loaded
 from sandbox.faults import mixture, parse
 from sandbox.server import Listening, Options, serve
 from sandbox.switches import Switches

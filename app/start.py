@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 
-IMPORTING = 100_000
-"""Objects that are made before the collector looks while modules load: nothing of theirs is garbage, and
-looking at them a hundred times is a tenth of what a start takes."""
-
-USUAL = (700, 10, 10)
-"""Python's own thresholds."""
-
-
-def loaded() -> None:
-    """Let the collector go back to its usual pace for what is made from now on; what is loaded stays."""
-    gc.freeze()
-    gc.set_threshold(*USUAL)
+from app.loading import loading
 
 
 def main() -> None:
     """Run the command line `trading`."""
-    gc.set_threshold(IMPORTING)
+    loading()
     # Until a command has a way of its own, Ctrl-C ends us without a word; imports take a while.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):
