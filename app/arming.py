@@ -116,10 +116,10 @@ def _ask(
     lock = place.lock()
     if lock.try_acquire():
         lock.release()
-        whose = "" if place.group is None else f" for the group {place.group!r}"
         raise ConfigurationError(
-            f"Nobody keeps the books of {place.home}{whose}.",
-            remedy="Start `trading run` with PAPER_TRADING=false first; accounts are armed for the day.",
+            f"Nobody keeps the books in {place.books}{place.whose}.",
+            remedy="Start `trading run` with PAPER_TRADING=false first; accounts are armed for the day. Where"
+            f" it runs already, its TRADING_HOME is another one than here, {place.home}.",
         )
     client = ControlClient(place.control)
     given = {"users": list(users), "strategies": msgspec.to_builtins(strategies), "words": words}

@@ -1,11 +1,11 @@
-"""Standard output that outlives its reader: `trading orders | head` ends as if it had been read."""
+"""Output that outlives its reader: `trading orders | head` ends as if it had been read."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -30,12 +30,17 @@ class LastingOutput(io.FileIO):
 
 
 def outlive_reader() -> None:
-    """Let standard output outlive its reader."""
-    old = sys.stdout
-    if old is None:
-        return  # closed from the start
+    """Let standard output and standard error outlive their readers: `2>&1 | head` takes both away."""
+    if sys.stdout is not None:  # None: closed from the start
+        sys.stdout = _lasting(sys.stdout)
+    if sys.stderr is not None:
+        sys.stderr = _lasting(sys.stderr, always=True)
+
+
+def _lasting(old: TextIO, *, always: bool = False) -> io.TextIOWrapper:
+    """Return *old* made to last; lines leave at once at a terminal, or *always*."""
     old.flush()
     raw = LastingOutput(old.fileno(), "wb", closefd=False)
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(raw), old.encoding, old.errors, line_buffering=old.isatty()
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), old.encoding, old.errors, line_buffering=always or old.isatty()
     )

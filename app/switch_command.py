@@ -54,11 +54,24 @@ def _turn(
     level: str, user: str | None, strategy: str | None, why: str, group: str | None, as_json: bool
 ) -> None:
     from order.latch import latch
-    from order.switches import Level
+    from order.switches import LATCH_FILE, Level
+    from shared.errors import ConfigurationError, TradingError
 
     house, home = not (user or strategy), settings().home
+    file = home / LATCH_FILE
     if house and level != Level.OFF and home.is_dir():
         latch(home, Level(level))  # before anything that may be slow: what turns switches takes long to load
     from app import turning
 
-    turning.turn(level, user or "", strategy or "", why, group=group, as_json=as_json)
+    try:
+        turning.turn(level, user or "", strategy or "", why, group=group, as_json=as_json)
+    except (turning.NobodyRuns, ConfigurationError):
+        raise
+    except TradingError as error:
+        if house and level == Level.OFF and isinstance(error, turning.NoBooks) and file.exists():
+            latch(home, Level.OFF)
+            typer.echo(f"trading: the file {file} was taken away.", err=True)
+        elif file.exists():
+            said = "it stops the entries of a system on that folder, until `trading resume`"
+            typer.echo(f"trading: the file {file} lies there: {said}.", err=True)
+        raise

@@ -12,6 +12,7 @@ from order.schema import LOCK_NAME
 from order.sql_store import SqlOrderStore
 from order.stores import DEFAULT_GROUP, PostgresOrderStore, SqliteOrderStore
 from shared.errors import ConfigurationError, LockHeld
+from shared.secret import masked_url
 from shared.settings import Settings
 from shared.store.lock import FileLock
 
@@ -41,6 +42,16 @@ class Place:
         if settings.postgres_url is None:
             return cls(settings.home)
         return cls(settings.home, settings.postgres_url, group or DEFAULT_GROUP)
+
+    @property
+    def books(self) -> str:
+        """Where the books lie: the state folder, or the database's address without its password."""
+        return str(self.home) if self.url is None else masked_url(self.url)
+
+    @property
+    def whose(self) -> str:
+        """Of which group they are, to put behind `books`; nothing on SQLite."""
+        return "" if self.group is None else f", group {self.group}"
 
     @property
     def lock_name(self) -> str:
@@ -82,12 +93,16 @@ class Place:
 
     def held(self) -> LockHeld:
         """Return what to raise where another process of this machine has the lock."""
-        holder = self.lock().holder()
-        who = f"pid {holder.pid} ({holder.command})" if holder else "another process"
+        other = "another state folder (TRADING_HOME)" if self.url is None else "another group or database"
         return LockHeld(
-            f"The books in {self.home} are kept by {who}.",
-            remedy="Stop it, or use another state folder (TRADING_HOME).",
+            f"The books in {self.books}{self.whose} are kept by {self.keeper()}.",
+            remedy=f"Stop it, or use {other}.",
         )
+
+    def keeper(self) -> str:
+        """Return who of this machine has the lock, for people; only to be asked where it is held."""
+        holder = self.lock().holder()
+        return f"pid {holder.pid} ({holder.command})" if holder else "another process"
 
     def reader(self) -> Reader:
         """Open the books for reading.

@@ -139,5 +139,5 @@ def _decoded(text: str, kind: type[T], what: str) -> T:
     except msgspec.DecodeError as error:
         raise StoreError(
             f"The order store is damaged: {what} cannot be read ({error}).",
-            remedy="`trading verify` tells which rows were changed; restore the state folder from a copy.",
+            remedy="`trading verify` tells which rows were changed; restore the books from a copy.",
         ) from error

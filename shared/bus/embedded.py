@@ -27,8 +27,8 @@ POLL_S = 0.005
 SPAWN_EVERY_S = 0.5
 """A surplus watcher ends at once, so asking again only costs a short process."""
 
-MAX_SOCKET_PATH = 100
-"""Bytes; the kernel's limit is 104 to 108 with the closing zero."""
+MAX_SOCKET_PATH = 93
+"""Bytes; the kernel's limit is 104 to 108 with the closing zero. Others beside it are up to ten longer."""
 
 RUNTIME_ROOT = Path("/tmp")
 """Home of sockets with long paths. Not from the environment: all users must find the same one."""

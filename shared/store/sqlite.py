@@ -17,7 +17,7 @@ from typing import Any
 import apsw
 
 from shared.errors import RefusedBySafety, StoreError
-from shared.store.schema import Schema, claim_environment, require_head, require_known, upgrade
+from shared.store.schema import NoStore, Schema, claim_environment, require_head, require_known, upgrade
 
 CHECKPOINT_PAGES = 4000
 """Pages (4 KiB) in the WAL after which a checkpoint is due in any case; about 16 MB, some 20 ms."""
@@ -91,10 +91,11 @@ class Database:
         """Open *path* read-only; sees committed rows only, also while a writer is at work.
 
         Raises:
-            StoreError: There is no such store, or its version differs from the code's.
+            NoStore: There is no such store.
+            StoreError: Its version differs from the code's.
         """
         if not path.exists():
-            raise StoreError(f"There is no store at {path}.", remedy="Start `trading run` once to make it.")
+            raise NoStore(f"There is no store at {path}.", remedy="Start `trading run` once to make it.")
         found = _version(path)
         require_head(str(path), schema, found)
         with _translated(path):

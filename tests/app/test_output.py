@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -31,6 +32,24 @@ def unread(*arguments: str, home: Path) -> tuple[int, bytes]:
 @pytest.mark.parametrize("command", ["orders", "signals --json", "journal export", "positions", "--help"])
 def test_command_that_nobody_reads_ends_as_if_it_were_read(traded: Path, command: str) -> None:
     assert unread(*command.split(), home=traded) == (0, b"")
+
+
+@pytest.mark.parametrize("command", ["orders", "positions --json", "fills -n 3"])
+def test_switch_that_is_told_to_nobody_changes_no_exit_code(
+    traded: Path, tmp_path: Path, command: str
+) -> None:
+    home = Path(shutil.copytree(traded, tmp_path / "used", ignore=shutil.ignore_patterns("*.sock")))
+    assert subprocess.run(
+        [*COMMAND, "halt"], env=environment(home), cwd=tmp_path, capture_output=True, check=False
+    ).returncode == 0  # fmt: skip
+    reads, writes = os.pipe()
+    os.close(reads)
+    process = subprocess.run(
+        [*COMMAND, *command.split()], env=environment(home), cwd=tmp_path, stdout=writes, stderr=writes,
+        check=False,
+    )  # fmt: skip
+    os.close(writes)
+    assert process.returncode == 0
 
 
 def test_verdict_outlives_its_reader(traded: Path, tmp_path: Path) -> None:

@@ -102,6 +102,15 @@ async def test_second_manager_of_a_group_on_this_machine_asks_the_first(making: 
     assert [user.user_id for user in await second.users()] == ["a1"]
 
 
+def test_books_are_named_where_they_lie_and_without_a_password(tmp_path: Path) -> None:
+    place = Place(tmp_path, "postgresql://rao:hidden@db.example/books", "a")
+    assert place.held().what == (
+        "The books in postgresql://***@db.example/books, group a are kept by another process."
+    )
+    assert "folder" not in place.held().remedy
+    assert Place(tmp_path).held().what == f"The books in {tmp_path} are kept by another process."
+
+
 async def test_second_manager_of_a_group_elsewhere_is_refused_by_name(making: Making) -> None:
     await making("a", "here")
     with pytest.raises(LockHeld, match="group a is held by pid"):
