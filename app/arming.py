@@ -47,12 +47,13 @@ def arm(users: Sequence[str], *, yes: bool, group: str | None = None, as_json: b
 
     Raises:
         NotArmed: A check keeps an account from entries.
-        ConfigurationError: Nothing runs, nothing is connected, nobody said yes or typed a code.
+        ConfigurationError: Nothing runs, nobody said yes or typed a code.
         RefusedBySafety: Live accounts of users that must not be armed together, or not confirmed by typing.
     """
     settings = Settings.load()
     place = Place.of(settings, group)
     chosen = [each for each in _ask(place, "accounts", ()) if not users or each.user_id in users]
+    chosen = [each for each in chosen if each.connected]
     live = sum(not each.local for each in chosen)
     if yes and live:
         raise RefusedBySafety(
@@ -72,7 +73,7 @@ def arm(users: Sequence[str], *, yes: bool, group: str | None = None, as_json: b
         else:
             show_checks(before)
         # What is refused whatever is typed is told without it, by whoever keeps the books.
-        if not any(each.state is Light.RED and each.name in HOUSE for each in before[0].checks):
+        if chosen and not any(each.state is Light.RED and each.name in HOUSE for each in before[0].checks):
             _confirm(live)
     states = _ask(place, "arm", users, strategies, words)
     if as_json:
@@ -81,10 +82,11 @@ def arm(users: Sequence[str], *, yes: bool, group: str | None = None, as_json: b
         show_checks(states)
     else:
         _show(states)
-    closed = [state.user_id for state in states if not state.armed]
-    if closed:
+    closed = [state.user_id for state in states if state.connected and not state.armed]
+    if closed or not chosen:
         raise NotArmed(
-            f"Not armed: {', '.join(closed)}.", remedy="See the checks; exits go on, entries are refused."
+            f"Not armed: {', '.join(closed) or 'no account is connected'}.",
+            remedy="See the checks; exits go on, entries are refused.",
         )
 
 
@@ -98,7 +100,7 @@ def disarm(users: Sequence[str], *, group: str | None = None, as_json: bool) -> 
 
 
 def accounts(*, group: str | None, as_json: bool) -> None:
-    """Print how the connected accounts stand, and what others do in them.
+    """Print how the accounts stand, what others do in them, and who trades at a broker without one.
 
     Raises:
         ConfigurationError: Nothing runs, or nothing is connected.

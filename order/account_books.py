@@ -158,6 +158,16 @@ class AccountBooks:
         sends = self._commit(look, "steps", now_us, user_no, closing)
         return *found[0], sends
 
+    def wake_exits(self, user_no: int) -> list[Order]:
+        """Return a user's exits that could not leave before: their broker answers again."""
+        now_us = self._clock.now_us()
+
+        def wake(desk: Desk) -> None:
+            if not desk.wake_exits(user_no, now_us):
+                self.recorder.drop()
+
+        return self._commit(wake, "wake_exits", now_us, user_no)
+
     def claim_amendment(self, user_no: int, tag: str, number: int) -> Amendment | None:
         """Claim request *number* about the order *tag*, durably; None where it shall not go out."""
         now_us = self._clock.now_us()
@@ -235,6 +245,13 @@ class AccountBooks:
         self._commit(
             lambda desk: desk.note_arming(user_no, words, told, prints, now_us),
             *("note_arming", now_us, user_no, words, told, msgspec.to_builtins(prints)),
+        )
+
+    def note_disarming(self, user_no: int) -> None:
+        """Keep, durably, that a human has closed a user's account for entries."""
+        now_us = self._clock.now_us()
+        self._commit(
+            lambda desk: desk.note_disarming(user_no, now_us), "note_disarming", now_us, user_no
         )
 
     def held(self, user_no: int) -> dict[tuple[str, str], int]:

@@ -70,10 +70,10 @@ class AccountDoor:
         """Close accounts for entries; exits go on. Arguments and errors as `look`."""
         if self._remote is not None:
             return await self._ask("disarm", _given(user_ids, None))
-        return self._here().lanes.disarm(user_ids)
+        return await self._here().lanes.disarm(user_ids)
 
     async def accounts(self) -> list[AccountState]:
-        """Return how each connected account stands."""
+        """Return how each account stands, and who trades at a broker without one."""
         if self._remote is not None:
             return await self._ask("accounts", {})
         return self._here().lanes.states()

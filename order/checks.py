@@ -112,10 +112,11 @@ def house_checks(
         today: In India.
         list_day: Of the instrument list, YYYY-MM-DD; empty: not known.
         known_year: The calendar has the year's holidays.
-        live: An account is at a real host; else what would keep one from entries is only told.
+        live: An account is at a real host; else what would keep one from entries is only told, but for the
+            calendar: without its holidays no day's plan is right anywhere.
     """
     return [
-        _calendar(today, known_year, live),
+        _calendar(today, known_year),
         _instruments(today, list_day, live),
         deployment(mode, users, live=live),
     ]
@@ -169,14 +170,14 @@ def _hosted(users: Sequence[User], live: bool) -> Check:
     )
 
 
-def _calendar(today: date, known_year: bool, live: bool) -> Check:
+def _calendar(today: date, known_year: bool) -> Check:
     if known_year:
         return Check("calendar", Light.GREEN, f"knows {today.year}")
-    return _would_refuse(
+    return Check(
         "calendar",
+        Light.RED,
         f"NSE's holidays of {today.year} are not in it",
         "Update this project, or add the year's holidays to data/nse_calendar.json.",
-        live,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from broker.base import ChangeOutcome, NotSent, PlaceOutcome, RemoteVenue, Slot, Unknown
-from order.account_state import AccountState
+from order.account_state import AccountState, Seat, stands
 from order.amend import Amendment
 from order.breaker import Breaker
 from order.checks import Check
@@ -84,6 +84,7 @@ class Lane:
         self._calls: set[asyncio.Task[None]] = set()
         self._breaker = Breaker(user_id)
         self._working = 1  # until the first reading says otherwise
+        self._wake = False  # exits that could not leave go at once after the next reading
         self._reading = asyncio.Lock()
         self._prices = PriceWatch(user_no, venue, clerk.thread, clerk.books, self._say)
         self._nights = NightWatch(
@@ -116,6 +117,7 @@ class Lane:
         self._former.append(old)
         self.venue = self._prices.venue = self._nights.venue = venue
         self._breaker = Breaker(self.user_id)
+        self._wake = True
         venue.on_hint(self._hinted)
         self._look.set()
         self._compare.set()
@@ -177,24 +179,11 @@ class Lane:
         self, *, ready: bool, notes: Sequence[str] = (), checks: Sequence[Check] = ()
     ) -> AccountState:
         """Return how the account stands."""
-        line = self._books.desk.line(self.user_no)
-        armed = self._books.armed.get(self.user_no, False)
-        found = [*notes, *([self.trouble] if self.trouble and self.trouble not in notes else [])]
-        found += self._breaker.notes
-        found += [f"two orders carry the tag {tag}" for tag in sorted(line.doubled)]
-        doubts = self._books.desk.doubts(self.user_no)
-        found += [f"order {order.tag} is {order.state}: {order.rule}" for order in doubts]
-        found += self._books.desk.stuck(self.user_no)
-        last = line.reconciled
-        if last is not None:
-            found += [note for note in last.notes if note not in found]
-        safe = last is not None and last.clean and self._books.engaged(self.user_no)
-        how = "ARMED" if armed else "EXIT_ONLY" if safe else "OFF"
-        return AccountState(
-            self.user_id, self.venue.account, armed, ready, self._working, line.foreign, found, how,
-            [] if last is None else last.others, 0 if last is None else last.at_us, self._cash_paise,
-            self.venue.needs_code, self.venue.local, list(checks),
+        seat = Seat(
+            self.user_id, self.user_no, self.venue, self.trouble, self._breaker.notes, self._working,
+            self._cash_paise,
         )  # fmt: skip
+        return stands(seat, self._books, ready=ready, notes=notes, checks=checks)
 
     async def close(self) -> None:
         """Take entries off the exchange, see what became of all, and end."""
@@ -314,6 +303,9 @@ class Lane:
         try:
             self._dispatch(await self._thread.run(self._books.report, self.user_no, book, held))
             hit("lane.reported")
+            if self._wake:
+                self._dispatch(await self._thread.run(self._books.wake_exits, self.user_no))
+                self._wake = False
         except (StoreError, LockHeld) as error:
             self._say(error.what)
             return False
@@ -340,7 +332,8 @@ class Lane:
 
     async def _read_on(self) -> None:
         while True:
-            pause_s = READ_S if self._working else IDLE_READ_S
+            waits = self.trouble and self._books.desk.latched(self.user_no)
+            pause_s = READ_S if self._working or waits else IDLE_READ_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._look.wait()
@@ -436,4 +429,4 @@ class Lane:
             log.warning("an account cannot be followed", user=self.user_id, why=trouble)
         elif self.trouble and not trouble:
             log.info("an account can be followed again", user=self.user_id)
-        self.trouble = trouble
+        self.trouble, self._wake = trouble, self._wake or bool(trouble)

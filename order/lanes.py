@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from broker.base import RemoteVenue
-from order.account_state import AccountState
+from order.account_state import AccountState, log_in_words, without_account
 from order.bookkeeper import Bookkeeper
 from order.checks import Check, Light, words_for
 from order.clerk import Clerk
@@ -73,6 +73,9 @@ class Lanes:
         self._dialer = dialer
         self._rules = rules or Rules()
         self._leaving: set[str] = set()
+        self._waiting: dict[str, list[Order]] = {}  # for accounts that are not connected
+        self._why: dict[str, str] = {}  # an account could not be opened
+        self._locked: set[str] = set()  # whose next session only their owner can begin
         self._dialling = asyncio.Lock()
         self._thread = thread
         self._books = books
@@ -99,6 +102,9 @@ class Lanes:
         lane = Lane(user.user_id, user.user_no, remote, self._clerk)
         self._lanes[user.user_id] = lane
         lane.start()
+        self._why.pop(user.user_id, None)
+        for order in self._waiting.pop(user.user_id, ()):
+            lane.put(order)  # whether it is still wanted is looked at when it is claimed
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_on(), name="watch")
 
@@ -114,7 +120,11 @@ class Lanes:
         async with self._dialling:
             at_broker = user.broker not in self._books.desk.venues
             if self._dialer is not None and at_broker and user.user_id not in self._remotes:
-                remote = await self._dialer.dial(user.user_id)
+                try:
+                    remote = await self._dialer.dial(user.user_id)
+                except ConfigurationError as error:
+                    self._why[user.user_id] = error.what
+                    raise
                 if remote is not None:
                     self._remotes[user.user_id] = remote
             await self.connect(user)
@@ -173,13 +183,14 @@ class Lanes:
         return lane.state(ready=await lane.read())
 
     def dispatch(self, sends: Sequence[Order]) -> None:
-        """Give queued orders to their accounts."""
+        """Give queued orders to their accounts; those of an account that is not connected wait for it."""
         for order in sends:
             lane = self._lanes.get(order.user.user_id)
             if lane is not None:
                 lane.put(order)
             else:
                 log.error("an order waits for an account", user=order.user.user_id, tag=order.tag)
+                self._waiting.setdefault(order.user.user_id, []).append(order)
 
     async def look(
         self, user_ids: Sequence[str], prints: Fingerprints | None = None, kin: Sequence[User] = ()
@@ -187,7 +198,8 @@ class Lanes:
         """Return how accounts stand, with what there is to say before they are armed; arms none."""
         chosen = self._chosen(user_ids)
         house = self._house(chosen, kin)
-        return list(await asyncio.gather(*(self._looked(lane, house, prints) for lane in chosen)))
+        found = await asyncio.gather(*(self._looked(lane, house, prints) for lane in chosen))
+        return [*found, *([] if user_ids else self._unconnected())]
 
     async def arm(
         self,
@@ -209,13 +221,19 @@ class Lanes:
             for lane in chosen:
                 self._books.armed[lane.user_no] = False
             raise
-        return list(await asyncio.gather(*(self._arm(lane, house, prints, words) for lane in chosen)))
+        found = await asyncio.gather(*(self._arm(lane, house, prints, words) for lane in chosen))
+        return [*found, *([] if user_ids else self._unconnected())]
 
-    def disarm(self, user_ids: Sequence[str]) -> list[AccountState]:
-        """Close accounts for entries."""
+    async def disarm(self, user_ids: Sequence[str]) -> list[AccountState]:
+        """Close accounts for entries, at once and whether the store takes a note of it or not."""
         chosen = self._chosen(user_ids)
         for lane in chosen:
             self._books.armed[lane.user_no] = False
+        for lane in chosen:
+            try:
+                await self._thread.run(self._books.note_disarming, lane.user_no)
+            except (StoreError, LockHeld) as error:
+                log.error("disarming is not in the journal", user=lane.user_id, why=error.what)
         return [lane.state(ready=not lane.trouble) for lane in chosen]
 
     async def read(self) -> None:
@@ -223,8 +241,9 @@ class Lanes:
         await asyncio.gather(*(lane.read(positions=True) for lane in self._lanes.values()))
 
     def states(self) -> list[AccountState]:
-        """Return how each account stands."""
-        return [lane.state(ready=not lane.trouble) for lane in self._lanes.values()]
+        """Return how each account stands, and who trades at a broker and has none connected."""
+        connected = [lane.state(ready=not lane.trouble) for lane in self._lanes.values()]
+        return [*connected, *self._unconnected()]
 
     async def close(self) -> None:
         """End all lanes, side by side."""
@@ -240,12 +259,32 @@ class Lanes:
             self._books.armed.update(dict.fromkeys(self._books.armed, False))
         self._day = day
 
+    def _watch_sessions(self) -> None:
+        """Close an account for entries whose session is over until its owner begins the next, and tell."""
+        locked = {user_id for user_id, lane in self._lanes.items() if lane.venue.needs_code}
+        for user_id in sorted(locked - self._locked):
+            self._books.armed[self._lanes[user_id].user_no] = False
+            log.critical("an account is OFF: its session is over", user=user_id, remedy=log_in_words(user_id))
+        self._locked = locked
+
+    def _unconnected(self) -> list[AccountState]:
+        """Return who trades at a broker and has no account here; none on paper."""
+        if not self._lanes and self._dialer is None:
+            return []
+        desk = self._books.desk
+        return [
+            without_account(user, self._books, self._why.get(user.user_id, ""))
+            for user in sorted(desk.users.values(), key=lambda each: each.user_id)
+            if user.enabled and user.broker not in desk.venues and user.user_id not in self._lanes
+        ]
+
     async def _watch_on(self) -> None:
         """Kill the house when more orders went out than were claimed: nothing here may do that."""
         told: dict[str, int] = {}
         while True:
             await asyncio.sleep(WATCH_S)
             self._watch_day()
+            self._watch_sessions()
             for user_id, lane in list(self._lanes.items()):
                 surplus = lane.placed - lane.claims
                 if surplus <= told.get(user_id, 0):

@@ -28,8 +28,9 @@ from shared.clock import ist_day
 from shared.ids import direct_id
 from shared.models import OrderState, OrderType, Product, Side
 
-ARMED = "armed"
-"""Kind of a journal entry: an account was opened for entries, by which words, and what was told of it."""
+ARMED, DISARMED = "armed", "disarmed"
+"""Kinds of journal entries: a human opened an account for entries, by which words, and what was told of it; a
+human closed it."""
 
 BOOKED, OWNED, PAUSED = "booked", "owned", "paused"
 """Kinds of marks: shares of others' orders in our books, and beside them; symbols that rest for a day."""
@@ -151,6 +152,10 @@ class Outside(Reviews):
             if kept.get(strategy_id) != now:
                 kept[strategy_id] = now
                 self.note_account(user_no, ARMED_WITH, strategy_id, msgspec.json.encode(now).decode(), now_us)
+
+    def note_disarming(self, user_no: int, now_us: int) -> None:
+        """Keep that a human has closed a user's account for entries."""
+        self.changes.journal.append(self.journal.entry(now_us, DISARMED, [user_no]))
 
     def engaged_at_broker(self, user_no: int, run: str) -> bool:
         """Whether a user holds something in market *run*, or has an order that is not done; on any thread."""

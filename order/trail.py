@@ -16,7 +16,7 @@ import msgspec
 
 from order.journal import Entry
 from order.orders import disposition
-from order.outside import ARMED
+from order.outside import ARMED, DISARMED
 from order.reading import average, venue_id
 from order.record import BASE, COMMIT, unpack
 from order.switches import SWITCH, Switch
@@ -189,6 +189,11 @@ class Trail:
             if self._wanted(user_no):
                 user = self._owner(int(user_no)).user_id
                 self._row("arming", entry.at_us, user, "armed by a human", words, *map(_text, rest))
+        elif entry.kind == DISARMED:
+            (user_no,) = msgspec.msgpack.decode(entry.body)
+            if self._wanted(user_no):
+                user = self._owner(int(user_no)).user_id
+                self._row("arming", entry.at_us, user, "disarmed by a human", "", "", "")
         else:
             # What moved is explained by the rows of the same transaction, which come after it.
             self._pending.append(entry)

@@ -39,6 +39,33 @@ class Waiting(Outside):
                     self._try_again(order, self.latest(run, symbol) or own, now_us)
         self.journal_moves("retry", now_us, [user_no])
 
+    def wake_exits(self, user_no: int, now_us: int) -> bool:
+        """Send a user's exits that could not leave, before their pause is over; False where none waits so."""
+        found = False
+        for orders in self.at_work.values():
+            for order in orders.values():
+                wire = order.wire
+                if order.user.user_no != user_no or wire is None or not wire.held or wire.queued:
+                    continue
+                if order.purpose is Purpose.EXIT and order.state is OrderState.NEW:
+                    wire.not_before_us = wire.failures = 0
+                    found = True
+        if found:
+            self.retry_exits(user_no, now_us)
+        return found
+
+    def latched(self, user_no: int) -> list[str]:
+        """Return a user's exits that wait, a line each; on any thread."""
+        return [
+            f"EXIT_WAITS: {order.quantity or 'all'} {order.instrument.symbol}, "
+            f"order {order.tag}: {_why(order)}"
+            for orders in list(self.at_work.values())
+            for order in list(orders.values())
+            if order.user.user_no == user_no
+            and order.purpose is Purpose.EXIT
+            and order.state is OrderState.NEW
+        ]
+
     def send_exit(self, order: Order, quote: Quote | None, now_us: int) -> None:
         """Send an exit; one whose DELIVERY shares are on the way is never refused, it stays latched."""
         if order.product is not _DELIVERY:
@@ -123,3 +150,11 @@ class Waiting(Outside):
         order.placed_us = quote.at_us
         self.unlist(order)
         self.send_exit(order, quote, now_us)
+
+
+def _why(order: Order) -> str:
+    wire = order.wire
+    if wire is not None and wire.held:
+        return f"not sent, {wire.held}"
+    waits = "for its account" if order.queued else "for its stop, its shares or an open market"
+    return order.rule or f"it waits {waits}"

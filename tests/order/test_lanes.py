@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.base import Accepted, Rejected, RemoteVenue, VenuePosition, VenueState
+from broker.base import Accepted, NotSent, Rejected, VenuePosition, VenueState
 from order.breaker import LOST_IN_A_ROW
 from order.lanes import Lanes
 from shared.clock import DAY_US, IST_OFFSET_US
 from shared.errors import ConfigurationError, LoginRefused
 from shared.models import Product, Quote
 from shared.store.thread import OwnedThread
-from tests.order.venue import LOST, ScriptedVenue, carry_out, price, row, send
+from tests.order.switchboard import Switchboard, closed, put, renewable, until
+from tests.order.venue import LOST, ScriptedVenue, carry_out, hold, price, row, send
 
 if TYPE_CHECKING:
     from order.orders import Order
@@ -28,7 +29,9 @@ async def test_a_slow_account_delays_nobody(make_room: Callable[..., Room]) -> N
     lanes = Lanes({"u1": slow, "u2": quick}, thread, books)
     for name in ("u1", "u2", "u3"):
         await lanes.connect(await thread.run(lambda name=name: room.user(name, broker="wire")))  # type: ignore[misc]
-    assert [state.armed for state in await lanes.arm(())] == [True, True]
+    assert [(state.user_id, state.armed) for state in await lanes.arm(())] == [
+        ("u1", True), ("u2", True), ("u3", False)
+    ]  # fmt: skip
     room.board.run = "sandbox-test"
     room.board.update([Quote("RELIANCE", 250_000, room.at_us, 1000, room.clock.now_us())])
     signal = room.received(room.signal("BUY", run="sandbox-test"))
@@ -40,7 +43,7 @@ async def test_a_slow_account_delays_nobody(make_room: Callable[..., Room]) -> N
     rows = await thread.run(room.rows)
     assert rows[2].rule.startswith("no_account")
     with pytest.raises(ConfigurationError, match="No account of u3"):
-        lanes.disarm(["u3"])
+        await lanes.disarm(["u3"])
     slow.broken = quick.broken = True
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("order.lane.CLOSE_S", 0.1)
@@ -138,29 +141,6 @@ async def test_more_orders_out_than_claimed_kill_the_house(
     thread.close()
 
 
-class Switchboard:
-    """Hands out accounts, and notes who is dialled and hung up."""
-
-    def __init__(self, venues: dict[str, ScriptedVenue]) -> None:
-        self.venues = venues
-        self.dialled: list[str] = []
-        self.ended: list[RemoteVenue] = []
-        self.refusal: LoginRefused | None = None
-
-    async def dial(self, user_id: str) -> ScriptedVenue | None:
-        self.dialled.append(user_id)
-        await asyncio.sleep(0)
-        return self.venues.get(user_id)
-
-    async def redial(self, user_id: str) -> ScriptedVenue | None:
-        if self.refusal is not None:
-            raise self.refusal
-        return await self.dial(user_id)
-
-    async def hang_up(self, venue: RemoteVenue) -> None:
-        self.ended.append(venue)
-
-
 async def test_user_who_comes_later_is_dialled_once_and_takes_part(far: Room) -> None:
     late = ScriptedVenue(now_us=far.clock.now_us)
     late.needs_code = True
@@ -174,13 +154,14 @@ async def test_user_who_comes_later_is_dialled_once_and_takes_part(far: Room) ->
     assert all(await asyncio.gather(lanes.join(users["u2"]), lanes.join(users["u2"])))
     assert not await lanes.join(users["u3"])
     assert switchboard.dialled == ["u2", "u3"]
-    (state,) = lanes.states()
-    assert (state.user_id, state.needs_code) == ("u2", True)
+    states = {state.user_id: state for state in lanes.states()}
+    assert {name: state.connected for name, state in states.items()} == {"u1": False, "u2": True, "u3": False}
+    assert states["u2"].needs_code
     assert not (await lanes.log_in("u2", "123456")).needs_code
     assert late.codes == ["123456"]
     with pytest.raises(ConfigurationError, match="No account of u3"):
         await lanes.log_in("u3", "123456")
-    assert [state.armed for state in await lanes.arm(())] == [True]
+    assert [state.armed for state in await lanes.arm(["u2"])] == [True]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("order.lane.CLOSE_S", 0.1)
         await lanes.close()
@@ -213,24 +194,6 @@ async def test_arming_is_for_one_day(make_room: Callable[..., Room], monkeypatch
     thread.close()
 
 
-async def renewable(far: Room) -> tuple[Lanes, Switchboard, ScriptedVenue, ScriptedVenue, OwnedThread]:
-    """Return lanes with u1 armed at an old session, and a switchboard that has a new one."""
-    old, new = (ScriptedVenue(now_us=far.clock.now_us) for _ in range(2))
-    switchboard, thread = Switchboard({"u1": new}), OwnedThread("test")
-    books = await thread.run(far.open)
-    lanes = Lanes({"u1": old}, thread, books, switchboard)
-    await lanes.connect(books.users["u1"])
-    assert [state.armed for state in await lanes.arm(())] == [True]
-    return lanes, switchboard, old, new, thread
-
-
-async def put(far: Room, lanes: Lanes, thread: OwnedThread, kind: str) -> Order:
-    signal = far.received(far.signal(kind, run="sandbox-test"))
-    (order,) = await thread.run(far.books.take, "default", [signal])
-    lanes.dispatch([order])
-    return order
-
-
 async def accepted(far: Room, lanes: Lanes, thread: OwnedThread) -> Order:
     """Return an entry that rests at the venue."""
     entry = await put(far, lanes, thread, "BUY")
@@ -238,13 +201,6 @@ async def accepted(far: Room, lanes: Lanes, thread: OwnedThread) -> Order:
         while entry.state != "ACCEPTED":  # noqa: ASYNC110 - an order knows no event
             await asyncio.sleep(0.01)
     return entry
-
-
-async def closed(lanes: Lanes, thread: OwnedThread) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("order.lane.CLOSE_S", 0.1)
-        await lanes.close()
-    thread.close()
 
 
 async def test_new_session_takes_over_and_an_answer_under_way_is_booked(
@@ -304,7 +260,8 @@ async def test_account_without_credentials_stays_for_exits_and_is_let_go_when_fl
     old.orders = [row(entry.tag, VenueState.CANCELLED)]
     await lanes.read()
     assert await lanes.leave(user)
-    assert (switchboard.ended, lanes.states(), 1 in far.armed) == ([old], [], False)
+    assert (switchboard.ended, 1 in far.armed) == ([old], False)
+    assert [state.connected for state in lanes.states()] == [False]
     assert await lanes.leave(user), "nothing is left to be let go"
     await closed(lanes, thread)
 
@@ -321,4 +278,63 @@ async def test_account_whose_credentials_are_gone_cannot_be_armed(far: Room) -> 
     assert await lanes.renew(user)
     (state,) = await lanes.arm(())
     assert (state.armed, len(switchboard.ended)) == (True, 1)
+    await closed(lanes, thread)
+
+
+async def test_exit_that_waits_for_an_account_goes_as_soon_as_that_is_connected(far: Room) -> None:
+    hold(far)
+    venue, thread = ScriptedVenue(now_us=far.clock.now_us), OwnedThread("test")
+    venue.held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
+    await thread.run(far.open)
+    lanes = Lanes({}, thread, far.books, Switchboard({"u1": venue}))
+    leaving = await put(far, lanes, thread, "SELL")
+    (state,) = lanes.states()
+    assert not state.connected and "holds RELIANCE 10 and nobody can sell it until then" in state.notes
+    assert any(note.startswith("EXIT_WAITS: 10 RELIANCE") for note in state.notes)
+    assert await lanes.join(far.books.users["u1"])
+    await until(lambda: venue.posts)
+    assert [tag for tag, _ in venue.posts] == [leaving.tag]
+    await closed(lanes, thread)
+
+
+async def test_entry_that_waits_for_an_account_does_not_go_before_somebody_arms_it(far: Room) -> None:
+    venue, thread = ScriptedVenue(now_us=far.clock.now_us), OwnedThread("test")
+    await thread.run(far.open)
+    lanes = Lanes({}, thread, far.books, Switchboard({"u1": venue}))
+    entry = await put(far, lanes, thread, "BUY")
+    assert await lanes.join(far.books.users["u1"])
+    await until(lambda: entry.state == "REFUSED")
+    assert (entry.rule.split(":")[0], venue.posts) == ("not_armed", [])
+    await closed(lanes, thread)
+
+
+async def test_exit_that_could_not_leave_goes_as_soon_as_the_broker_answers_again(
+    far: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("order.lane.READ_S", 0.01)
+    monkeypatch.setattr("order.lane.CHASE_S", 0.01)
+    hold(far)
+    venue, thread = ScriptedVenue(NotSent("no session"), now_us=far.clock.now_us), OwnedThread("test")
+    venue.held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
+    venue.broken = True
+    await thread.run(far.open)
+    lanes = Lanes({"u1": venue}, thread, far.books)
+    with monkeypatch.context() as patch:
+        patch.setattr("order.lane.FIRST_COMPARE_S", 0.01)
+        await lanes.connect(far.books.users["u1"])
+        leaving = await put(far, lanes, thread, "SELL")
+        await until(lambda: venue.posts and leaving.state == "NEW")
+    (state,) = lanes.states()
+    assert "holds RELIANCE 10 and nobody can sell it until then" in state.notes
+    assert f"EXIT_WAITS: 10 RELIANCE, order {leaving.tag}: not sent, no session" in state.notes
+    venue.answers, venue.broken = [Accepted("v1")], False
+    # The clock stands still: its pause, a second at first, never ends by itself.
+    await until(lambda: leaving.state == "ACCEPTED")
+    await closed(lanes, thread)
+
+
+async def test_disarming_is_in_the_journal(far: Room) -> None:
+    lanes, _, _, _, thread = await renewable(far)
+    assert [state.armed for state in await lanes.disarm(())] == [False]
+    assert await thread.run(far.query, "SELECT count(*) FROM journal WHERE kind = 'disarmed'") == [(1,)]
     await closed(lanes, thread)

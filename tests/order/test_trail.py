@@ -116,7 +116,9 @@ def test_requests_fills_and_arming_at_a_broker_are_told(far: Room) -> None:
     far.armed[1] = False
     far.take(far.received(far.signal("BUY", run=FAR_RUN)))
     far.books.note_arming(1, "arm 1 live account", ["address: not seen"], {})
+    far.books.note_disarming(1)
     found = told(far)
+    assert found["arming"].pop()["state"] == "disarmed by a human"
     assert found["arming"].pop() == {
         "at_utc": found["order_steps"][-1]["at_utc"], "at_ist": found["order_steps"][-1]["at_ist"],
         "user": "u1", "state": "armed by a human", "words": "arm 1 live account",
