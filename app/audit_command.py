@@ -85,11 +85,11 @@ def audit_check(
     """Prove an extract without the system: exit code 1 where anything in it was changed.
 
     Hashes, the journal's chains, and every table made of the journal again. Who makes all of it anew is found
-    by --manifest alone.
+    by --manifest alone. Of an extract of another version, what this one does not know is told.
     """
     import msgspec
 
-    from app.audit_file import check
+    from app.audit_check import check
 
     if not file.is_file():
         raise ConfigurationError(
@@ -99,7 +99,7 @@ def audit_check(
     if as_json:
         shown = {
             "manifest_sha256": found.digest, "manifest": found.manifest, "unexplained": found.count,
-            "findings": found.findings,
+            "findings": found.findings, "notes": found.notes,
         }  # fmt: skip
         typer.echo(msgspec.json.encode(shown).decode())
     else:
@@ -109,6 +109,8 @@ def audit_check(
             typer.echo(line)
         if found.manifest is not None and not found.count:
             typer.echo(found.manifest.proof)
+            for line in found.notes:
+                typer.echo(f"Extract version {found.manifest.version}: {line}.")
         typer.echo("The file is as it was written." if not found.count else f"{found.count} findings.")
     if found.count:
         raise typer.Exit(EXIT_FAILED)

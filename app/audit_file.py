@@ -1,8 +1,7 @@
 """An extract for whoever audits: the journal and the tables that follow from it, in one zip with a manifest.
 
-`check` needs nothing but the file: the journal proves itself by its chains, the tables are made of it again
-and compared, and the manifest's own digest, kept elsewhere, shows whether all of it was made anew. Everything
-streams: a journal of a million entries takes minutes, not gigabytes.
+It names its tables and their columns, so that another version can check it too: see `app.audit_check`.
+Everything streams: a journal of a million entries takes minutes, not gigabytes.
 """
 
 from __future__ import annotations
@@ -10,18 +9,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import platform
-import sys
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
-from app.journal_file import MOST_FINDINGS, export, prove
+from app.journal_file import export
 from order.journal import Entry
 from order.trail import TABLES, Context, Lookup, Origin, Owner, Trail
 from shared.errors import StoreError
@@ -29,7 +26,9 @@ from shared.models import instant
 from shared.store.port import Database
 from shared.version import project_version
 
-VERSION = 1
+VERSION = 2
+"""Of what an extract holds. It rises when a table or a column comes or goes; 1 did not name its tables."""
+
 MANIFEST, JOURNAL, CONTEXT, STRATEGIES = "MANIFEST.json", "journal.jsonl", "context.json", "strategies.json"
 AT_ONCE = 1 << 16
 
@@ -60,14 +59,15 @@ class Chain(msgspec.Struct, frozen=True):
     last_digest: str
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an extract holds.
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What an extract holds. What a later version adds has a default, so that older ones can be read.
 
     Attributes:
         from_day, to_day, user: As asked for; empty: all.
         first_utc, last_utc: Instants of the first and the last entry.
         project, python: Versions of what made it.
         proof: What can be proven, in words.
+        tables: Those that it has, with their columns; empty in version 1, where the files alone say so.
     """
 
     kind: str = "trading audit extract"
@@ -85,6 +85,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     proof: str
     chains: dict[str, Chain]
     files: dict[str, File]
+    tables: dict[str, tuple[str, ...]] = {}
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +142,7 @@ def write(
     ):
         sheets = Sheets(Path(folder), stack)
         trail = Trail(sheets.put, context, Stored(orders), asked.user)
-        seen = _Seen(trail)
+        seen = Seen(trail)
         half = Path(folder) / "extract.zip"
         half.touch(mode=0o600)
         files: dict[str, File] = {}
@@ -161,12 +162,12 @@ def write(
                 _add(pack, STRATEGIES, configured), rows=len(strategies)
             )
             manifest = Manifest(
-                made_utc=_utc(asked.made_us),
+                made_utc=utc(asked.made_us),
                 from_day=asked.from_day,
                 to_day=asked.to_day,
                 user=asked.user,
-                first_utc=_utc(seen.first_us),
-                last_utc=_utc(seen.last_us),
+                first_utc=utc(seen.first_us),
+                last_utc=utc(seen.last_us),
                 entries=seen.count,
                 environment=orders.meta("environment") or "paper",
                 project=project_version(),
@@ -174,52 +175,37 @@ def write(
                 proof=PART if asked.user else WHOLE,
                 chains=chains,
                 files=files,
+                tables=TABLES,
             )
-            raw = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+            raw = written(manifest)
             _add(pack, MANIFEST, raw)
         half.replace(out)
     return manifest, hashlib.sha256(raw).hexdigest()
 
 
-class Checked:
-    """What a check found.
-
-    Attributes:
-        manifest: None where it cannot be read.
-        digest: SHA-256 of the manifest as it lies in the file.
-        findings: One line each, at most 50; `count` has all.
-    """
-
-    def __init__(self) -> None:
-        self.manifest: Manifest | None = None
-        self.digest = ""
-        self.findings: list[str] = []
-        self.count = 0
-
-    def find(self, line: str, count: int = 1) -> None:
-        """Note what is wrong."""
-        self.count += count
-        if len(self.findings) < MOST_FINDINGS:
-            self.findings.append(line)
-
-
-def check(path: Path, digest: str = "") -> Checked:
-    """Return what an extract holds and what of it was changed.
+class Sheet:
+    """A table as CSV, with its digest.
 
     Args:
-        path: The file.
-        digest: SHA-256 of the manifest, as it was told when the file was made; empty: not known.
+        have: The columns of the rows that come.
+        keep: Those that are written.
+        file: Where to; None: only counted.
     """
-    found = Checked()
-    csv.field_size_limit(sys.maxsize)
-    try:
-        with zipfile.ZipFile(path) as pack:
-            _check(pack, found)
-    except (zipfile.BadZipFile, zlib.error, csv.Error, EOFError, RuntimeError, ValueError, KeyError) as error:
-        found.find(f"the file cannot be read to its end: {error}")
-    if digest and digest.lower() != found.digest:
-        found.find(f"the manifest is not the one that was made: its SHA-256 is {found.digest or 'not known'}")
-    return found
+
+    def __init__(self, have: Sequence[str], keep: Sequence[str], file: IO[bytes] | None = None) -> None:
+        self._sink = _Sink(file)
+        self._writer = csv.writer(self._sink)
+        self._writer.writerow(keep)
+        self._sink.rows = 0
+        self._at = None if tuple(keep) == tuple(have) else [have.index(name) for name in keep]
+
+    def put(self, row: Sequence[object]) -> None:
+        """Write a row."""
+        self._writer.writerow(row if self._at is None else [row[at] for at in self._at])
+
+    def file(self) -> File:
+        """Return what was written."""
+        return self._sink.file()
 
 
 class Sheets:
@@ -228,25 +214,60 @@ class Sheets:
     Args:
         folder: Where they are written; None: only counted.
         stack: Closes what is open.
+        tables: Which of them, with which of their columns; rows of others are dropped.
     """
 
-    def __init__(self, folder: Path | None, stack: ExitStack) -> None:
-        self._sinks: dict[str, _Sink] = {}
-        self._writers: dict[str, Any] = {}
-        for table, columns in TABLES.items():
+    def __init__(
+        self, folder: Path | None, stack: ExitStack, tables: Mapping[str, Sequence[str]] = TABLES
+    ) -> None:
+        self._sheets: dict[str, Sheet] = {}
+        for table, columns in tables.items():
             file = None if folder is None else stack.enter_context((folder / f"{table}.csv").open("wb"))
-            sink = self._sinks[table] = _Sink(file)
-            self._writers[table] = csv.writer(sink)
-            self._writers[table].writerow(columns)
-            sink.rows = 0
+            self._sheets[table] = Sheet(TABLES[table], columns, file)
 
     def put(self, table: str, row: Sequence[object]) -> None:
         """Write a row."""
-        self._writers[table].writerow(row)
+        if table in self._sheets:
+            self._sheets[table].put(row)
 
     def files(self) -> dict[str, File]:
         """Return what was written, by the name of the file."""
-        return {f"{table}.csv": sink.file() for table, sink in self._sinks.items()}
+        return {f"{table}.csv": sheet.file() for table, sheet in self._sheets.items()}
+
+
+class Seen:
+    """Hands entries on and keeps what the manifest says of them."""
+
+    def __init__(self, trail: Trail) -> None:
+        self.count = self.first_us = self.last_us = 0
+        self._trail = trail
+
+    def take(self, entry: Entry) -> None:
+        """Take the next entry.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        self.count += 1
+        self.first_us = min(self.first_us or entry.at_us, entry.at_us)
+        self.last_us = max(self.last_us, entry.at_us)
+        try:
+            self._trail.take(entry)
+        except (ValueError, TypeError, LookupError, msgspec.MsgspecError) as error:
+            raise StoreError(
+                f"Entry {entry.no} of the journal of {entry.writer} cannot be read: {error}.",
+                remedy="`trading verify` tells what was changed; `trading journal export` writes it down.",
+            ) from error
+
+
+def written(manifest: Manifest) -> bytes:
+    """Return a manifest as it is written: one form alone, for its digest is kept elsewhere."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+
+
+def utc(at_us: int) -> str:
+    """Return an instant as it stands in a manifest; empty for 0."""
+    return f"{instant(at_us):%Y-%m-%dT%H:%M:%S.%f}Z" if at_us else ""
 
 
 # -- inside --------------------------------------------------------------------------------------
@@ -273,26 +294,6 @@ class _Sink:
         if self._file is not None:
             self._file.flush()
         return File(self.rows, self._bytes, self._digest.hexdigest())
-
-
-class _Seen:
-    """Hands entries on and keeps what the manifest says of them."""
-
-    def __init__(self, trail: Trail) -> None:
-        self.count = self.first_us = self.last_us = 0
-        self._trail = trail
-
-    def take(self, entry: Entry) -> None:
-        self.count += 1
-        self.first_us = min(self.first_us or entry.at_us, entry.at_us)
-        self.last_us = max(self.last_us, entry.at_us)
-        try:
-            self._trail.take(entry)
-        except (ValueError, TypeError, LookupError, msgspec.MsgspecError) as error:
-            raise StoreError(
-                f"Entry {entry.no} of the journal of {entry.writer} cannot be read: {error}.",
-                remedy="`trading verify` tells what was changed; `trading journal export` writes it down.",
-            ) from error
 
 
 def _journal(
@@ -332,103 +333,3 @@ def _copy(pack: zipfile.ZipFile, name: str, parts: Iterable[bytes]) -> File:
 
 def _add(pack: zipfile.ZipFile, name: str, raw: bytes) -> File:
     return _copy(pack, name, [raw])
-
-
-def _check(pack: zipfile.ZipFile, found: Checked) -> None:
-    raw = pack.read(MANIFEST)
-    found.digest = hashlib.sha256(raw).hexdigest()
-    manifest = found.manifest = msgspec.json.decode(raw, type=Manifest)
-    names = [name for name in pack.namelist() if name != MANIFEST]
-    for name in sorted({*names, *manifest.files}):
-        if names.count(name) != 1 or name not in manifest.files:
-            found.find(
-                f"{name} is there {names.count(name)} times; the manifest has {name in manifest.files:d}"
-            )
-    if pack.comment or pack.namelist().count(MANIFEST) != 1:
-        found.find("the zip has a comment or several manifests, which we never write")
-    for name, said in manifest.files.items():
-        if names.count(name) == 1:
-            _same(name, _read(pack, name), said, "the manifest", found)
-    whole = JOURNAL in manifest.files
-    if whole == bool(manifest.user):
-        found.find("the manifest names a user beside the journal of all, or has neither")
-    elif whole and JOURNAL in names:
-        _again(pack, manifest, found)
-
-
-def _again(pack: zipfile.ZipFile, manifest: Manifest, found: Checked) -> None:
-    """Prove the journal and make the tables of it again."""
-    sheets = Sheets(None, ExitStack())
-    context = msgspec.json.decode(pack.read(CONTEXT), type=Context)
-    trail = Trail(sheets.put, context)
-    seen = _Seen(trail)
-    spans: dict[str, Chain] = {}
-    try:
-        with pack.open(JOURNAL) as file:
-            proof = prove(_bounds(file, spans), seen.take)
-        trail.finish()
-    except StoreError as error:
-        found.find(error.what)
-        return
-    for line in proof.findings:
-        found.find(f"{JOURNAL}: {line}")
-    found.count += proof.count - len(proof.findings)
-    if spans != manifest.chains:
-        found.find("the journal's chains begin or end elsewhere than the manifest says")
-    said = (seen.count, _utc(seen.first_us), _utc(seen.last_us))
-    if said != (manifest.entries, manifest.first_utc, manifest.last_utc):
-        found.find(
-            f"the journal holds {said[0]} entries from {said[1]} to {said[2]}; the manifest says otherwise"
-        )
-    for name, made in sheets.files().items():
-        if name in manifest.files:
-            _same(name, manifest.files[name], made, "what follows from the journal", found)
-        else:
-            found.find(f"{name} is missing")
-
-
-def _bounds(file: IO[bytes], spans: dict[str, Chain]) -> Iterator[bytes]:
-    """Pass lines on and note between which entries they say that they lie."""
-    first = last = b""
-    for line in file:
-        first, last = first or line, line
-        yield line
-    try:
-        begins, ends = msgspec.json.decode(first)["chains"], msgspec.json.decode(last)["chains"]
-        spans.update({name: Chain(*begins[name], *ends[name]) for name in begins})
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return  # the proof says what is missing
-
-
-def _same(name: str, have: File, said: File, whose: str, found: Checked) -> None:
-    if have.sha256 != said.sha256:
-        found.find(f"{name} differs from {whose}: {have.rows} rows of SHA-256 {have.sha256[:16]}…")
-    elif have != said:
-        found.find(
-            f"{name} has {have.rows} rows in {have.bytes} bytes; by {whose} {said.rows} in {said.bytes}"
-        )
-
-
-def _read(pack: zipfile.ZipFile, name: str) -> File:
-    """Return what a file of the zip really holds."""
-    digest, size, rows = hashlib.sha256(), 0, 0
-
-    def texts(file: IO[bytes]) -> Iterator[str]:
-        nonlocal size
-        for line in file:
-            digest.update(line)
-            size += len(line)
-            yield line.decode()
-
-    with pack.open(name) as file:
-        if name.endswith(".csv"):
-            rows = sum(1 for _ in csv.reader(texts(file))) - 1
-        elif name == STRATEGIES:
-            rows = len(msgspec.json.decode("".join(texts(file))))
-        else:
-            rows = sum(1 for _ in texts(file))
-    return File(rows, size, digest.hexdigest())
-
-
-def _utc(at_us: int) -> str:
-    return f"{instant(at_us):%Y-%m-%dT%H:%M:%S.%f}Z" if at_us else ""

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.audit_file import CONTEXT, JOURNAL, MANIFEST, STRATEGIES, Asked, Manifest, check, write
+from app.audit_check import check
+from app.audit_file import CONTEXT, JOURNAL, MANIFEST, STRATEGIES, Asked, Manifest, write
 from app.verify import open_stores
 from shared.clock import DAY_US
 from shared.errors import StoreError
