@@ -61,7 +61,8 @@ def statement(
     """Show a user's day: profit and loss, charges by kind, orders with their slippage, fills, refusals.
 
     It adds up with `trading profit` and `trading charges` to the paisa. Open positions are valued on the
-    market's latest day only (live: today): prices of earlier days are not kept.
+    market's latest day only (live: today): prices of earlier days are not kept. Of a live account it ends
+    with how the broker's final books of that day (16:05) stood against ours.
     """
     import msgspec
 
@@ -172,6 +173,12 @@ def records(found: Statement) -> Iterable[Mapping[str, Any]]:
         yield {"record": name, "realised": sums.realised, "charges": sums.charges, "amount": sums.net}
     yield {"record": "unrealised", "amount": found.unrealised}
     yield {"record": "net", "amount": found.net}
+    if found.final is not None:
+        yield {
+            "record": "final books", "at": found.final.at.isoformat(), "quantity": found.final.orders,
+            "amount": found.final.cash, "state": "clean" if found.final.clean else "not clean",
+            "reason": "; ".join(found.final.findings),
+        }  # fmt: skip
 
 
 def _show(found: Statement) -> None:

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from app.grid import Cell, Column
-from app.listing import STATE_STYLES, money, profit, side, times
+from app.listing import STATE_STYLES, ist, money, profit, side, times
 
 if TYPE_CHECKING:
-    from order.statement import DispositionLine, FillLine, OrderLine, PositionLine, Statement
+    from order.statement import DispositionLine, FillLine, FinalBooks, OrderLine, PositionLine, Statement
 
 KINDS = {
     "brokerage": "Brokerage", "exchange": "Exchange transaction charges", "sebi": "SEBI fees",
@@ -61,7 +61,20 @@ def sections(found: Statement) -> list[Section]:
         Section("Fills", _fills(found.fills), found.fills, "No fills on this day."),
         Section("Open at the end of the day", _positions(), found.positions, "Nothing was open."),
         Section("How signals and orders ended", _dispositions(), found.dispositions, "There were none."),
+        *([_final(found.final)] if found.final is not None else []),
     ]  # fmt: skip
+
+
+def _final(books: FinalBooks) -> Section:
+    how = "clean" if books.clean else "NOT CLEAN"
+    others = f", {books.foreign} of others" if books.foreign else ""
+    had = f"{books.orders} orders{others}, ₹{money(books.cash)}"
+    return Section(
+        f"The broker's final books, {ist(books.at, year=False)} IST: {how}, {had} there",
+        [Column("what differed, or others did", lambda row: row, least=30)],
+        books.findings,
+        "Nothing differed.",
+    )
 
 
 def _results(found: Statement) -> list[tuple[str, Decimal | None, Decimal | None, Decimal]]:

@@ -163,6 +163,25 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     net: Decimal
 
 
+class FinalBooks(msgspec.Struct, frozen=True, kw_only=True):
+    """How the broker's final books of the day stood against ours.
+
+    Attributes:
+        at: When they were read, UTC.
+        clean: Nothing is unexplained.
+        orders, foreign: In the broker's book of the day: all, and those that are not ours.
+        cash: What the broker said was available, rupees.
+        findings: What differed, and what others did, one line each.
+    """
+
+    at: datetime
+    clean: bool
+    orders: int
+    foreign: int
+    cash: Decimal
+    findings: tuple[str, ...]
+
+
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """A user's day in one market, rupees.
 
@@ -177,6 +196,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
             not in it.
         net: Carried net and unrealised.
         slippage, slippage_bps: Of all orders with a reference.
+        final: Of a live account whose day is over; None: its books were not compared after the close.
     """
 
     user_id: str
@@ -200,6 +220,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     slippage: Decimal
     slippage_bps: Decimal | None
     algo_id: str = ""
+    final: FinalBooks | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from order.day_end import Line
 from order.fan_out import FanOut, read_fan_out
 from order.ledger import Ledger
 from order.orders import Purpose, disposition
-from order.statement import EPOCH, Adjusted, Intent, OrderKey, Owner, Statement, Traded, statement
+from order.reconcile import FINAL, Reconciliation
+from order.statement import EPOCH, Adjusted, FinalBooks, Intent, OrderKey, Owner, Statement, Traded, statement
 from order.tax_lots import TaxClass, Trade, tax_lots
 from shared.clock import DAY_US, IST_OFFSET_US, ist_day
 from shared.instruments import Instruments
-from shared.models import OrderState, Side, paise, rupees
+from shared.models import OrderState, Side, instant, paise, rupees
 
 _KEY = "o.signal_no, o.user_no, o.leg, o.slice, o.attempt"
 
@@ -73,7 +74,7 @@ class StatementReader(Ledger):
             marks: Latest prices of that market, paise by symbol, where they are of that day.
         """
         user = next(user for user in self.users() if user.user_id == user_id)
-        return statement(
+        made = statement(
             Owner(user.user_id, user.name, run, user.algo_id),
             day,
             list(self._intents(user_id, run, day)),
@@ -84,6 +85,7 @@ class StatementReader(Ledger):
             marks,
             Charges(),
         )
+        return msgspec.structs.replace(made, final=self._final(user.user_no, day) if run == "live" else None)
 
     def lots(self, user_id: str, run: str, since: date, until: date) -> tuple[list[LotView], int]:
         """Return what was sold from *since* to *until*, and how many shares of it were never bought here.
@@ -144,6 +146,23 @@ class StatementReader(Ledger):
                 day=ist_day(at_us),
                 kind=instrument.kind if instrument else "",
             )
+
+    def _final(self, user_no: int, day: int) -> FinalBooks | None:
+        row = self._sql.execute(
+            "SELECT value FROM account_marks WHERE user_no = ? AND kind = ? AND what = ?",
+            (user_no, FINAL, str(day)),
+        ).fetchone()
+        if row is None:
+            return None
+        found = msgspec.json.decode(str(row[0]), type=Reconciliation)
+        return FinalBooks(
+            at=instant(found.at_us),
+            clean=found.clean,
+            orders=found.orders,
+            foreign=found.foreign,
+            cash=rupees(found.cash_paise),
+            findings=tuple(each.text for each in found.findings),
+        )
 
     def _adjusted(self, user_id: str, run: str) -> list[Adjusted]:
         rows = self._of_user(

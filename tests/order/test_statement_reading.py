@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from broker.base import VenuePosition
 from order.ledger import ProfitView
 from order.schema import FILE_NAME
 from order.statement import Statement
 from order.statement_reading import LotView, StatementReader
+from shared.calendar import at_ist, day_of
 from shared.clock import DAY_US, ist_day
 from shared.models import Product
 from tests.order.conftest import RUN, Room
@@ -162,3 +164,22 @@ def test_lots_of_flat_books_add_up_to_realised_and_charges(room: Room) -> None:
     assert sum(lot.charges for lot in found) == whole.charges
     assert uncovered == 0
     assert lots(room, SINCE, date(2024, 6, 30)) == ([], 0)
+
+
+@pytest.mark.parametrize("there", [0, 4])
+def test_live_day_that_is_over_says_how_the_brokers_final_books_stood(far: Room, there: int) -> None:
+    far.board.run = "live"
+    far.later((at_ist(day_of(far.clock.now_us()), "16:05") - far.clock.now_us()) / 1e6)
+    day = ist_day(far.clock.now_us())
+    for shares in (there, 7):  # the day after has books of its own
+        held = [VenuePosition("RELIANCE", Product.INTRADAY, shares)] if shares else []
+        far.books.reconcile(1, "minute", held, {}, 5_000_000)
+        far.later(DAY_US / 1e6)
+    with reader(far) as opened:
+        final = opened.statement("u1", "live", day, {}).final
+        assert final is not None
+        assert (final.clean, final.orders, final.cash) == (not there, 0, Decimal(50_000))
+        assert list(final.findings) == ["RELIANCE INTRADAY: 4 at the broker, 0 here"] * bool(there)
+        assert final.at.isoformat() == "2024-07-01T10:35:00+00:00"
+        assert opened.statement("u1", "live", day - 1, {}).final is None
+        assert opened.statement("u1", RUN, day, {}).final is None
