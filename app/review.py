@@ -88,7 +88,9 @@ def keeper(settings: Settings, group: str | None) -> OrderManager:
     environment = environment_of(settings)
     # Without accounts no order leaves, whatever the settings of this shell say.
     settings = settings.model_copy(update={"paper_trading": environment == "paper"})
-    return OrderManager(environment == "paper", environment=environment, settings=settings, group=group)
+    manager = OrderManager(environment == "paper", environment=environment, settings=settings, group=group)
+    manager.for_a_moment = True
+    return manager
 
 
 def environment_of(settings: Settings) -> str:

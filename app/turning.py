@@ -112,24 +112,34 @@ def turn(
             print(f"{environment} books in {place.books}{place.whose}: not turned.", file=sys.stderr)
     for each in turned:
         print(msgspec.json.encode(each).decode() if as_json else each)
+    left = _left(turned)
     if missed:
-        raise NotEverywhere(f"Not turned everywhere: {' '.join(missed)}", remedy=remedy)
+        said = [f"Not turned everywhere: {' '.join(missed)}", *left]
+        raise NotEverywhere("\n".join(said), remedy=remedy)
     if refused and not turned:
         raise refused[0]
-    _require_hands(turned, settings)
+    if left:
+        paper = all(each.environment == "paper" for each in turned)
+        mode = "" if paper else "PAPER_TRADING=false and "
+        by_hand = "" if paper else " Until then only you can, in the broker's own application."
+        raise NobodyRuns(
+            "\n".join(left),
+            remedy=f"Start `trading run` as it ran, with {mode}TRADING_HOME={settings.home}: it does so when"
+            f" prices come.{by_hand}",
+        )
 
 
 async def _turn(settings: Settings, place: Place, environment: str, asked: TurnRequest) -> Turned:
     async with keeper(settings, place.group) as manager:
-        running = not manager.holds_lock
-        taken_by = place.keeper() if running else ""
+        taken_by = place.keeper()
         switches = await manager.turn(asked)
+        running = await manager.runs()
     turned = Turned(
         environment=environment,
         books=place.books,
         group=place.group,
         running=running,
-        taken_by=taken_by,
+        taken_by=taken_by if running else "",
         switches=switches,
     )
     if running:
@@ -151,26 +161,10 @@ def _groups(reader: StillOpen, settings: Settings, asked: TurnRequest, group: st
     return [*sorted({user.group for user in users})] or [None]
 
 
-def _require_hands(turned: Sequence[Turned], settings: Settings) -> None:
-    """Make sure that what a switch takes off or closes is taken off or closed by somebody.
-
-    Raises:
-        NobodyRuns: Nobody runs, and something is open.
-    """
-    entries = [str(entry) for each in turned for entry in each.entries]
-    positions = [str(position) for each in turned for position in each.positions]
-    said = ["The switch stands, and no system runs that would act on it."]
-    if entries:
-        said += ["Nobody cancels now; at work:", *(f"  {line}" for line in entries)]
-    if positions:
-        said += ["Nobody sells now; open:", *(f"  {line}" for line in positions)]
-    if not (entries or positions):
-        return
-    paper = all(each.environment == "paper" for each in turned)
-    mode = "" if paper else "PAPER_TRADING=false and "
-    by_hand = "" if paper else " Until then only you can, in the broker's own application."
-    raise NobodyRuns(
-        "\n".join(said),
-        remedy=f"Start `trading run` as it ran, with {mode}TRADING_HOME={settings.home}: it does so when"
-        f" prices come.{by_hand}",
-    )
+def _left(turned: Sequence[Turned]) -> list[str]:
+    """Return, line by line, what a switch takes off or closes and nobody does; empty: there is nothing."""
+    entries = [f"  {entry}" for each in turned for entry in each.entries]
+    positions = [f"  {position}" for each in turned for position in each.positions]
+    said = ["Nobody cancels now; at work:", *entries] if entries else []
+    said += ["Nobody sells now; open:", *positions] if positions else []
+    return ["The switch stands, and no system runs that would act on it.", *said] if said else []

@@ -291,7 +291,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
 
     def _commands(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[object]]]:
         async def ping(_: dict[str, Any]) -> object:
-            return "pong"
+            return "here for a moment" if self.for_a_moment else "pong"
 
         def served(
             command: Callable[[dict[str, Any]], Awaitable[object]],

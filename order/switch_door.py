@@ -13,6 +13,7 @@ from order.control import ControlClient
 from order.latch import latch
 from order.orders import Order
 from order.switches import Level, SwitchView, TurnRequest
+from shared.errors import LockHeld
 from shared.store.thread import OwnedThread
 
 
@@ -27,6 +28,9 @@ class SwitchDoor:
     """Takes what a human asks for, and passes it on where another process keeps the books."""
 
     _remote: ControlClient | None
+
+    for_a_moment = False
+    """Whether it keeps the books for one command alone: no prices come, and nothing goes to a broker."""
 
     @property
     def home(self) -> Path:
@@ -58,6 +62,15 @@ class SwitchDoor:
             return msgspec.convert(await self._remote.ask("switches"), list[SwitchView])
         opened = self._here()
         return await opened.thread.run(lambda: opened.books.desk.views())
+
+    async def runs(self) -> bool:
+        """Whether a system keeps the books that goes on, and not this manager or one command of others."""
+        if self._remote is None:
+            return False
+        try:
+            return bool(await self._remote.ask("ping") == "pong")
+        except LockHeld:
+            return False  # it was a moment's, and is over
 
     def _here(self) -> Opened:
         raise NotImplementedError

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from app.review import keeper
 from order.manager import OrderManager
 from order.reading import Reader
 from order.switches import Level
@@ -153,6 +154,18 @@ def test_flatten_that_nobody_carries_out_says_so_and_the_next_start_closes(
     assert [(row["user_id"], row["quantity"]) for row in again["positions"]] == [("user_001", 10)]
     assert asyncio.run(_at_work(tmp_path, buy=False)) == [0]
     assert trading("flatten", home=tmp_path).returncode == 0, "nothing is open any more"
+
+
+async def test_command_that_keeps_the_books_for_a_moment_is_no_system_that_runs(
+    tmp_path: Path, trading: Trading
+) -> None:
+    await _at_work(tmp_path)
+    settings = Settings.load(env_file=None, home=tmp_path)
+    async with keeper(settings, None) as moment:
+        assert moment.holds_lock
+        done = await asyncio.to_thread(trading, "flatten", home=tmp_path)
+    assert (done.returncode, "no system runs on these books" in done.stdout) == (1, True)
+    assert "Nobody sells now; open:\n  user_001  10 RELIANCE" in done.stderr
 
 
 @pytest.mark.parametrize(("command", "code"), [("kill", 1), ("flatten", 1), ("halt", 0)])
