@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from app.accounts import Listening
 from app.embedded import EmbeddedSandbox, Options, ask_market
-from app.plan import OWNER, Data, Plan, Venue, is_loopback, stored_accounts
+from app.plan import OWNER, Data, Plan, Venue, is_loopback, stored_accounts, unreadable
 from broker.account import BrokerAccount, BrokerConnection
 from broker.base import RemoteVenue
 from broker.registry import connection
@@ -37,12 +37,15 @@ class Connections:
     """What is open.
 
     Attributes:
-        market: Live prices; None where the plan is a replay, or data was not asked for.
+        market: Live prices; None where the plan is a replay, data was not asked for, or no account has a
+            session.
         remotes: The account of each user that has one; empty on paper.
         market_now_us: Market time at the start; 0 for the wall's.
         run: The market that accounts and prices are of; empty where there are none.
         dialer: Opens and ends accounts while the system runs; None on paper.
         notes: Which accounts have no session yet, and why.
+        off: Whose these are.
+        look: Returns live prices once an account has a session; None where they cannot come.
     """
 
     market: LiveMarket | None = None
@@ -51,6 +54,8 @@ class Connections:
     run: str = ""
     dialer: Dialer | None = None
     notes: list[str] = field(default_factory=list)
+    off: frozenset[str] = frozenset()
+    look: Callable[[], Awaitable[LiveMarket | None]] | None = None
 
 
 @contextlib.asynccontextmanager
@@ -66,7 +71,9 @@ async def open_connections(
 ) -> AsyncIterator[Connections]:
     """Log in wherever the plan says; close all of it at the end.
 
-    An account that cannot log in holds up nobody else: it is told, and stays OFF.
+    An account that cannot log in holds up nobody else: it is told, and stays OFF. The market is read with the
+    data account, or with the next one that has a session; where orders are wanted and there is none, they are
+    opened all the same: exits need no price of ours.
 
     Args:
         plan: What the run is.
@@ -78,8 +85,8 @@ async def open_connections(
         codes: One-time codes that were typed, by user.
 
     Raises:
-        LoginRefused: The broker says no to the account that the market is read with.
-        VenueUnavailable: It cannot be reached, or the sandbox does not start.
+        LoginRefused: No orders are wanted, and the broker says no to every account.
+        VenueUnavailable: The same, and it cannot be reached; or the sandbox does not start.
     """
     orders = orders and plan.orders is not Venue.PAPER
     if plan.data is Data.REPLAY or not (data or orders):
@@ -98,14 +105,18 @@ async def open_connections(
         if is_loopback(first.base_url):
             found = await ask_market(first.base_url)
             run, label, now_us = found.market, found.label or found.market, found.market_time_us
+        if orders and plan.listening is None and plan.account is not None:
+            lines.notes += [f"{user_id}: {error}" for user_id, error in unreadable(settings).items()]
         if data:
-            made = lines.data = await lines.open(first)
-            market = made.market(run, label)
-            stack.push_async_callback(market.close)
-        else:
-            market = None
-        remotes = await lines.venues(accounts) if orders else {}
-        yield Connections(market, remotes, now_us, run, lines if orders else None, lines.notes)
+            lines.sources = list(dict.fromkeys([first, *(accounts if orders else plan.users)]))
+        remotes = await lines.venues(accounts, *lines.sources[:1]) if orders else {}
+        market = None
+        if data:
+            market = await (lines.look(run, label) if orders else lines.first(run, label))
+        yield Connections(
+            market, remotes, now_us, run, lines if orders else None, lines.notes, frozenset(lines.off),
+            (lambda: lines.look(run, label)) if data and orders else None,
+        )  # fmt: skip
 
 
 class _Lines:
@@ -115,6 +126,8 @@ class _Lines:
         self, stack: contextlib.AsyncExitStack, settings: Settings, codes: Mapping[str, str]
     ) -> None:
         self.notes: list[str] = []
+        self.off: set[str] = set()
+        self.sources: list[BrokerAccount] = []
         self.data: BrokerConnection | None = None
         self._stack = stack
         self._settings = settings
@@ -161,15 +174,65 @@ class _Lines:
             await made.open(self._codes.get(account.user_id, ""))
         return made
 
-    async def venues(self, accounts: Sequence[BrokerAccount]) -> dict[str, RemoteVenue]:
-        """Return the accounts' orders by user; one whose broker does not answer holds up no other."""
-        opening = {asyncio.create_task(self._try(each)): each for each in accounts}
+    async def first(self, run: str, label: str) -> LiveMarket:
+        """Return the market as the first account reads it that the broker lets in.
+
+        Raises:
+            LoginRefused, VenueUnavailable: There is none; as the first one was told.
+        """
+        failed: LoginRefused | VenueUnavailable | None = None
+        for account in self.sources:
+            try:
+                return self._market(await self.open(account), run, label)
+            except (LoginRefused, VenueUnavailable) as error:
+                failed = failed or error
+        assert failed is not None, "there is a data account"
+        raise failed
+
+    async def look(self, run: str, label: str) -> LiveMarket | None:
+        """Return the market as the first account reads it that has a session; None where none has."""
+        for account, made in self._readers():
+            if not made.good and account.user_id not in self._used:
+                # Nobody else asks for its session.
+                with contextlib.suppress(LoginRefused, VenueUnavailable):
+                    async with asyncio.timeout(OPEN_WAIT_S):
+                        await made.open()
+            if made.good:
+                return self._market(made, run, label)
+        return None
+
+    def _readers(self) -> Iterator[tuple[BrokerAccount, BrokerConnection]]:
+        """Yield the accounts that the market may be read with, in their order, as they are connected now."""
+        used = dict(self._used)
+        for account in self.sources:
+            made = used.pop(account.user_id, None)
+            if made is not None and made[0].client_code == account.client_code:
+                yield made
+            elif account in self._opened:
+                yield account, self._opened[account]
+        yield from used.values()
+
+    def _market(self, made: BrokerConnection, run: str, label: str) -> LiveMarket:
+        self.data = made
+        market = made.market(run, label)
+        self._stack.push_async_callback(market.close)
+        return market
+
+    async def venues(self, accounts: Sequence[BrokerAccount], *more: BrokerAccount) -> dict[str, RemoteVenue]:
+        """Return the accounts' orders by user; one whose broker does not answer holds up no other.
+
+        Args:
+            accounts: Whose.
+            more: Accounts that are opened with them and have no orders here.
+        """
+        opening = {asyncio.create_task(self._try(each)): each for each in dict.fromkeys([*accounts, *more])}
         if opening:
             done, late = await asyncio.wait(opening, timeout=OPEN_WAIT_S)
             for task in done:
                 task.result()
             for task in late:
                 user_id = opening[task].user_id
+                self.off.add(user_id)
                 self.notes.append(f"{user_id}: no session yet, the broker does not answer; it is tried on.")
                 self._stack.push_async_callback(_ended, task)
         return {each.user_id: self._venue(each) for each in accounts}
@@ -180,6 +243,7 @@ class _Lines:
             await self.open(account)
         except (LoginRefused, VenueUnavailable) as error:
             self.notes.append(f"{account.user_id}: {error}")
+            self.off.add(account.user_id)
             log.warning("an account has no session", user=account.user_id, why=error.what)
 
     def _venue(self, account: BrokerAccount) -> RemoteVenue:
@@ -203,6 +267,12 @@ class _Lines:
                 return self._venue(account)
         return None
 
+    def why(self, user_id: str) -> str:
+        """See `order.lanes.Dialer`."""
+        if self._listening is not None:
+            return "the sandbox has no account left"
+        found = unreadable(self._settings).get(user_id)
+        return "" if found is None else found.what
 
     async def redial(self, user_id: str) -> RemoteVenue | None:
         """See `order.lanes.Dialer`."""

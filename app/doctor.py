@@ -76,6 +76,7 @@ def examine(today: date | None = None) -> list[Finding]:
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("plan", lambda: _plan(settings)),
         ("account", lambda: _account(settings)),
+        ("users' accounts", lambda: _unattended(settings)),
         ("state folder", lambda: _folder(settings.home)),
         ("locks", lambda: _locks(settings.home)),
         ("engine store", lambda: _engine_store(settings)),
@@ -198,6 +199,12 @@ def _plan(settings: Settings) -> Iterator[Finding]:
 
 def _account(settings: Settings) -> Iterator[Finding]:
     from app.account_check import look
+
+    return look(settings)
+
+
+def _unattended(settings: Settings) -> Iterator[Finding]:
+    from app.unattended import look
 
     return look(settings)
 

@@ -151,13 +151,17 @@ def stored_accounts(settings: Settings, *only: str) -> tuple[BrokerAccount, ...]
 
     Args:
         settings: As read.
-        only: Of these users; none: of all.
+        only: Of these users; none: of all whose credentials can be read.
 
     Raises:
-        ConfigurationError: Credentials cannot be read.
+        ConfigurationError: Credentials cannot be read: of one of these users, or any that there are.
     """
     store = CredentialStore(settings.home, settings.secrets_key)
-    found = (store.load(user_id) for user_id in only or store.users())
+    lost = {} if only else unreadable(settings)
+    if lost and len(lost) == len(store.users()) and missing_credentials(settings):
+        # Without any account a run would take a sandbox of its own for what it was to trade with.
+        raise next(iter(lost.values()))
+    found = (store.load(user_id) for user_id in only or store.users() if user_id not in lost)
     base, feed, order_feed = (str(getattr(settings, name.lower()) or "") for name in ENDPOINTS)
     return tuple(
         BrokerAccount(
@@ -167,6 +171,17 @@ def stored_accounts(settings: Settings, *only: str) -> tuple[BrokerAccount, ...]
         for each in found
         if each is not None
     )  # fmt: skip
+
+
+def unreadable(settings: Settings) -> dict[str, ConfigurationError]:
+    """Return whose credentials are kept and cannot be read, and why."""
+    store, found = CredentialStore(settings.home, settings.secrets_key), {}
+    for user_id in store.users():
+        try:
+            store.load(user_id)
+        except ConfigurationError as error:
+            found[user_id] = error
+    return found
 
 
 def account_of(settings: Settings, *, others: bool = False) -> BrokerAccount | None:

@@ -7,11 +7,12 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.connections import open_connections
+from app.connections import Connections, open_connections
 from app.loading import loaded
 from app.logs import configure_logs
 from app.one_time_code import typed_codes
@@ -30,7 +31,7 @@ from app.system import (
 )
 from order.place import Place
 from shared import failpoint
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, LoginRefused, VenueUnavailable
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
 from strategy.outbox import LOCK_FILE as OUTBOX_LOCK
@@ -47,6 +48,8 @@ DRAIN_TIMEOUT_S = 60.0
 """How long `--until-end` waits for the last signals to be disposed of."""
 
 STOP_DRAIN_S = 2.0
+MARKET_AGAIN_S = 2.0
+"""Between two looks for an account that the market can be read with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +159,14 @@ async def _both(settings: Settings, chosen: Plan, options: RunOptions, codes: Ma
             remotes=lines.remotes, dialer=lines.dialer, run=lines.run,
         ) as orders,
     ):
-        _tell(lines.notes)
+        _tell([*lines.notes, *orders.manager.unattended(lines.off)])
         summary = Summary(settings.home, settings.postgres_url)
-        async with open_engine(settings, bus, options.feed, board, chosen.environment, lines) as engine:
+        async with contextlib.AsyncExitStack() as stack:
+            engine = await _engine(stack, lines, options.for_s, stop, partial(
+                open_engine, settings, bus, options.feed, board, chosen.environment
+            ))  # fmt: skip
+            if engine is None:
+                return
             await wait_ready(orders)
             orders.subscriber.on_end(stop.set)
             summary.begin(engine.source.run)
@@ -175,6 +183,59 @@ async def _both(settings: Settings, chosen: Plan, options: RunOptions, codes: Ma
             await engine.relay.wait_taken(engine.outbox.head, STOP_DRAIN_S)
             defects, rows = _defects(engine.source)
     summary.show(options.as_json, board, defects, rows)
+
+
+async def _engine(
+    stack: contextlib.AsyncExitStack,
+    lines: Connections,
+    for_s: float | None,
+    stop: asyncio.Event,
+    opening: Callable[[Connections], contextlib.AbstractAsyncContextManager[EngineSide]],
+) -> EngineSide | None:
+    """Open the engine's half beside an order side that is open; None: it is time to stop.
+
+    Raises:
+        LoginRefused, VenueUnavailable: The market cannot be read, and no account trades that exits are for.
+    """
+    told = ""
+    while (reading := await _market(lines, for_s, stop)) is not None:
+        try:
+            return await stack.enter_async_context(opening(reading))
+        except (LoginRefused, VenueUnavailable) as error:
+            if lines.look is None:
+                raise
+            if str(error) != told:
+                told = str(error)
+                _tell([f"no market data: {told} Exits go on; it is tried again."])
+            lines = replace(lines, market=None)
+            await _pause(stop)
+    return None
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(MARKET_AGAIN_S):
+            await stop.wait()
+
+
+async def _market(lines: Connections, for_s: float | None, stop: asyncio.Event) -> Connections | None:
+    """Return *lines* with a market once an account has a session to read it with; None: it is time to stop.
+
+    Until then the order side works: exits go out, entries have no price.
+    """
+    if lines.market is not None or lines.look is None:
+        return lines
+    market = await lines.look()
+    if market is None:
+        _tell([
+            "no market data: no account has a session. Exits go on, no entries are taken; data begins with "
+            "the first session (`trading accounts` says what each account needs)."
+        ])  # fmt: skip
+    with _timed(stop, for_s):
+        while market is None and not stop.is_set():
+            await _pause(stop)
+            market = await lines.look()
+    return None if market is None or stop.is_set() else replace(lines, market=market)
 
 
 def _tell(notes: Sequence[str]) -> None:
@@ -240,7 +301,7 @@ async def _orders_only(
             alone=True,
         ) as orders,
     ):
-        _tell(lines.notes)
+        _tell([*lines.notes, *orders.manager.unattended(lines.off)])
         orders.subscriber.on_end(stop.set)
         users = len(await orders.manager.users())
         whom = orders.manager.place.group or group or "all groups"

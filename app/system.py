@@ -168,7 +168,7 @@ async def open_orders(
         ConfigurationError: There is no such *group*.
     """
     strategies = [config.strategy_id for config in load_configs(settings.strategies_file)]
-    if remotes:
+    if remotes or dialer is not None:
         board.run = run
     manager = OrderManager(
         paper_trading=settings.paper_trading,

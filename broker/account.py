@@ -52,6 +52,11 @@ class BrokerAccount:
 class BrokerConnection(Protocol):
     """One account's session, shared by its market data and its orders."""
 
+    @property
+    def good(self) -> bool:
+        """Whether there is a session right now, as far as is known here."""
+        ...
+
     async def open(self, code: str = "") -> None:
         """Go on with the day's kept token, or log in.
 

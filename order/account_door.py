@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from typing import Any, Protocol
 
@@ -77,6 +77,14 @@ class AccountDoor:
         if self._remote is not None:
             return await self._ask("accounts", {})
         return self._here().lanes.states()
+
+    def unattended(self, off: Collection[str] = ()) -> list[str]:
+        """Return what users at brokers hold that nobody can sell, and who has no account, a line each.
+
+        Args:
+            off: Whose account has no session.
+        """
+        return self._here().lanes.unattended(off)
 
     # -- inside ----------------------------------------------------------------------------------
 

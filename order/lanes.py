@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
 from broker.base import RemoteVenue
-from order.account_state import AccountState, log_in_words, without_account
+from order.account_state import AccountState, log_in_words, stranded, without_account
 from order.bookkeeper import Bookkeeper
 from order.checks import Check, Light, words_for
 from order.clerk import Clerk
@@ -34,6 +34,10 @@ class Dialer(Protocol):
 
     async def dial(self, user_id: str) -> RemoteVenue | None:
         """Open the account of a user who came after the start; None where they have none."""
+        ...
+
+    def why(self, user_id: str) -> str:
+        """Return why the account of a user cannot be opened; empty where nothing is kept to log in with."""
         ...
 
     async def redial(self, user_id: str) -> RemoteVenue | None:
@@ -74,7 +78,6 @@ class Lanes:
         self._rules = rules or Rules()
         self._leaving: set[str] = set()
         self._waiting: dict[str, list[Order]] = {}  # for accounts that are not connected
-        self._why: dict[str, str] = {}  # an account could not be opened
         self._locked: set[str] = set()  # whose next session only their owner can begin
         self._dialling = asyncio.Lock()
         self._thread = thread
@@ -102,7 +105,6 @@ class Lanes:
         lane = Lane(user.user_id, user.user_no, remote, self._clerk)
         self._lanes[user.user_id] = lane
         lane.start()
-        self._why.pop(user.user_id, None)
         for order in self._waiting.pop(user.user_id, ()):
             lane.put(order)  # whether it is still wanted is looked at when it is claimed
         if self._watch is None:
@@ -120,11 +122,7 @@ class Lanes:
         async with self._dialling:
             at_broker = user.broker not in self._books.desk.venues
             if self._dialer is not None and at_broker and user.user_id not in self._remotes:
-                try:
-                    remote = await self._dialer.dial(user.user_id)
-                except ConfigurationError as error:
-                    self._why[user.user_id] = error.what
-                    raise
+                remote = await self._dialer.dial(user.user_id)
                 if remote is not None:
                     self._remotes[user.user_id] = remote
             await self.connect(user)
@@ -251,6 +249,20 @@ class Lanes:
             self._watch.cancel()
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
 
+    def unattended(self, off: Collection[str]) -> list[str]:
+        """Return what users hold that nobody can sell, and who has no account, a line each.
+
+        Args:
+            off: Whose account has no session.
+        """
+        told = []
+        for state in self._unconnected():
+            told += [f"{state.user_id}: {note}" for note in state.notes]
+        for user_id, lane in self._lanes.items():
+            if user_id in off or lane.venue.needs_code:
+                told += [f"{user_id}: {note}" for note in stranded(self._books, lane.user_no)]
+        return told
+
     def _watch_day(self) -> None:
         """Close all accounts for entries where another day has begun: sessions and arming are for one day."""
         day = ist_day(self._books.clock.now_us())
@@ -271,9 +283,9 @@ class Lanes:
         """Return who trades at a broker and has no account here; none on paper."""
         if not self._lanes and self._dialer is None:
             return []
-        desk = self._books.desk
+        desk, dialer = self._books.desk, self._dialer
         return [
-            without_account(user, self._books, self._why.get(user.user_id, ""))
+            without_account(user, self._books, "" if dialer is None else dialer.why(user.user_id))
             for user in sorted(desk.users.values(), key=lambda each: each.user_id)
             if user.enabled and user.broker not in desk.venues and user.user_id not in self._lanes
         ]

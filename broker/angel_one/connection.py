@@ -62,6 +62,11 @@ class Connection:
     def __repr__(self) -> str:
         return f"Connection({self._account.user_id})"
 
+    @property
+    def good(self) -> bool:
+        """Whether there is a session right now, as far as is known here."""
+        return self._session.good
+
     async def open(self, code: str = "") -> None:
         """Go on with the day's kept token, or log in.
 

@@ -124,7 +124,13 @@ class MarketFeed:
         return taken
 
     async def wait(self, timeout_s: float) -> bool:
-        """Return True as soon as there is something to drain, False after *timeout_s*."""
+        """Return True as soon as there is something to drain, False after *timeout_s*.
+
+        A refused login has ended the connections for good: they begin anew once there is a session again.
+        """
+        if self._session.good:
+            for line in self._lines:
+                line.socket.start()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._woken.wait()

@@ -210,6 +210,12 @@ class Session:
         tokens = self._tokens
         return self._stopped is not None or tokens is None or tokens.expires_us <= self._clock.now_us()
 
+    @property
+    def good(self) -> bool:
+        """Whether there is a session right now, as far as is known here."""
+        tokens = self._tokens
+        return self._stopped is None and tokens is not None and tokens.expires_us > self._clock.now_us()
+
     async def log_in(self, code: str) -> None:
         """Begin a session with a one-time *code* that the account's owner has typed.
 

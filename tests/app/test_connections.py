@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from app.plan import Data as MarketData
 from app.plan import Plan, Venue
 from broker.account import BrokerAccount
 from order.manager import OrderManager
+from shared.errors import LoginRefused
 from shared.secret import Secret
 from shared.settings import Settings
+from tests.order.venue import ScriptedVenue
 
 
 def account(user_id: str) -> BrokerAccount:
@@ -72,3 +75,88 @@ async def test_account_whose_broker_does_not_answer_holds_up_no_start(
     told = [(note.split(":")[0], "does not answer" in note) for note in lines.notes]
     assert sorted(told) == [("asha", True), ("bharat", True), ("chitra", False)]
     server.close()
+
+
+class Line:
+    """A connection whose broker lets it in, or does not."""
+
+    def __init__(self, account: BrokerAccount, refused: set[str]) -> None:
+        self.account = account
+        self.refused = refused
+        self.good = False
+
+    async def open(self, code: str = "") -> None:
+        self.good = self.account.user_id not in self.refused
+        if not self.good:
+            raise LoginRefused(f"The one-time code of {self.account.user_id} is needed.")
+
+    def market(self, run: str, label: str) -> Market:
+        return Market(self.account.user_id)
+
+    def venue(self) -> ScriptedVenue:
+        return ScriptedVenue()
+
+    async def close(self) -> None:
+        return None
+
+
+class Market:
+    """The market as one account reads it."""
+
+    def __init__(self, reader: str) -> None:
+        self.reader = reader
+
+    async def close(self) -> None:
+        return None
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, *users: str) -> set[str]:
+    refused = set(users)
+    monkeypatch.setattr(connections, "connection", lambda _, account, **__: Line(account, refused))
+    return refused
+
+
+def live_plan(orders: Venue, *users: str) -> Plan:
+    return replace(plan_of(*users), orders=orders, data=MarketData.LIVE)
+
+
+async def reader(found: Awaitable[object] | object) -> str:
+    market = await found if isinstance(found, Awaitable) else found
+    return market.reader if isinstance(market, Market) else "nobody"
+
+
+@pytest.mark.parametrize(
+    ("refused", "read_by"),
+    [((), "data account"), (("data account",), "asha"), (("data account", "asha"), "bharat")],
+)
+async def test_market_is_read_with_the_next_account_that_has_a_session(
+    refused: tuple[str, ...], read_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, *refused)
+    settings = Settings.load(env_file=None, home=tmp_path)
+    monkeypatch.setattr(connections, "users_accounts", lambda plan, *_: list(plan.users))
+    for orders in (Venue.PAPER, Venue.SANDBOX):
+        plan = live_plan(orders, "asha", "bharat")
+        async with connections.open_connections(plan, settings, 1.0) as lines:
+            assert (await reader(lines.market), bool(lines.remotes)) == (read_by, orders is Venue.SANDBOX)
+
+
+async def test_without_any_session_orders_are_opened_and_the_market_comes_with_the_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = refuse(monkeypatch, "data account", "asha")
+    settings = Settings.load(env_file=None, home=tmp_path)
+    monkeypatch.setattr(connections, "users_accounts", lambda plan, *_: list(plan.users))
+    plan = live_plan(Venue.SANDBOX, "asha")
+    async with connections.open_connections(plan, settings, 1.0) as lines:
+        assert (lines.market, list(lines.remotes), sorted(lines.off)) == (
+            None, ["asha"], ["asha", "data account"]
+        )  # fmt: skip
+        assert lines.look is not None
+        assert await reader(lines.look()) == "nobody"
+        refused.discard("data account")
+        assert await reader(lines.look()) == "data account"
+    refused |= {"data account"}
+    with pytest.raises(LoginRefused, match="code of data account is needed"):
+        async with connections.open_connections(replace(plan, orders=Venue.PAPER), settings, 1.0):
+            pass

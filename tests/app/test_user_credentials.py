@@ -282,6 +282,56 @@ def test_run_at_a_terminal_asks_for_the_code(
     assert code not in shown
 
 
+def test_run_whose_data_account_waits_for_its_code_starts_and_reads_the_market_once_it_is_typed(
+    tmp_path: Path, trading: Trading, started: Started, place: dict[str, str], file: Path,
+    sandbox: dict[str, Any],
+) -> None:  # fmt: skip
+    home = tmp_path / "var"
+    own = {name: value for name, value in place.items() if name not in given(sandbox["accounts"][0])}
+    trading("users", "add", "asha", home=home, **place)
+    words = ("users", "credentials", "set", "asha", "--from-file", str(file), "--ask-totp")
+    assert trading(*words, home=home, **own).returncode == 0
+    run = started("run", home=home, **own)
+    assert run.stdout is not None
+    said = [next(run.stdout)]
+    while "no market data" not in said[-1]:
+        said.append(next(run.stdout))
+    assert "The one-time code of asha is needed." in "".join(said)
+    state = accounts(trading, home, own)["asha"]
+    assert (state["state"], "`trading arm --user asha`" in state["notes"][0]) == ("OFF", True)
+    code = pyotp.TOTP(sandbox["accounts"][1]["totp_secret"]).now()
+    ended, shown = at_terminal(code, "arm", "--user", "asha", "--yes", "--json", home=home, **own)
+    assert ended == 0, shown
+    assert next(line for line in run.stdout if line.startswith("SANDBOX")), "the market is read"
+    assert accounts(trading, home, own)["asha"]["state"] == "ARMED"
+
+
+def test_credentials_that_cannot_be_read_are_told_and_hold_up_nobody_else(
+    tmp_path: Path, trading: Trading, started: Started, place: dict[str, str], file: Path
+) -> None:
+    home = tmp_path / "var"
+    for user_id in ("user_001", "asha", "bala"):
+        assert trading("users", "add", user_id, home=home, **place).returncode == 0
+    set_ = ("users", "credentials", "set", "asha", "--from-file", str(file))
+    assert trading(*set_, home=home, **place).returncode == 0
+    (sealed,) = (home / "credentials").glob("asha.sealed")
+    sealed.write_bytes(b"damaged")
+    said = "".join(started_run(started, home, place))
+    assert "trading: asha: The credentials of asha in" in said, said
+    assert "trading: bala: no account at angel_one is connected: no credentials are kept" in said
+    found = accounts(trading, home, place)
+    assert {name: each["connected"] for name, each in found.items()} == {
+        "user_001": True, "asha": False, "bala": False
+    }  # fmt: skip
+    assert "cannot be read" in found["asha"]["notes"][0]
+    armed = trading("arm", "--yes", home=home, **place)
+    assert (armed.returncode, "no credentials are kept" in armed.stdout) == (0, True), armed
+    looked = trading("doctor", "--json", home=home, **place).stdout.splitlines()
+    bad = {each["name"]: each["what"] for each in map(json.loads, looked) if not each["ok"]}
+    assert bad["account of bala"] == "none to trade with: no credentials are kept"
+    assert "cannot be read" in bad["account of asha"]
+
+
 def at_terminal(typed: str, *words: str, home: Path, **more: str) -> tuple[int, str]:
     """Run the command line at a terminal where *typed* is typed once it asks; return exit code and output."""
     ours, theirs = pty.openpty()

@@ -36,6 +36,9 @@ class Switchboard:
         await asyncio.sleep(0)
         return self.venues.get(user_id)
 
+    def why(self, user_id: str) -> str:
+        return f"the credentials of {user_id} cannot be read" if user_id == self.unreadable else ""
+
     async def redial(self, user_id: str) -> ScriptedVenue | None:
         if self.refusal is not None:
             raise self.refusal

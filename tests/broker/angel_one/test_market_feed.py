@@ -11,7 +11,7 @@ from broker.account import Egress
 from broker.angel_one import feed_socket, market_feed
 from broker.angel_one.market_feed import MarketFeed
 from shared.clock import Clock, ManualClock, SystemClock
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, LoginRefused
 from shared.instruments import Instrument
 from tests.broker.angel_one.feed_peer import FeedPeer
 from tests.broker.angel_one.frame_bytes import ltp
@@ -254,3 +254,19 @@ async def test_quiet_before_the_open_is_no_silence_of_the_session(client: Client
         clock.advance(1)
     assert feed.silent(3631)
     assert not feed.silent(5)
+
+
+async def test_feed_that_a_refused_login_has_ended_begins_anew_with_the_next_session(
+    make: Make, client: Client, far: FeedPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = await opened(make())
+    with monkeypatch.context() as patch:
+        patch.setattr(client.session, "_stopped", LoginRefused("A one-time code is needed."))
+        patch.setattr(client.session, "_tokens", None)
+        await far.hang_up()
+        await until(lambda: "code is needed" in feed.health().trouble)
+        assert not await feed.wait(0.05)
+        assert len(far.handshakes) == 1, "nobody logs in again by themselves"
+    await feed.wait(0.05)
+    await until(lambda: feed.health().connected)
+    assert await heard(feed, far, ltp("1594", 250_000, NOW_MS, 1)) == [("INFY", 250_000, 1)]
