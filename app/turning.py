@@ -27,7 +27,7 @@ class NotEverywhere(TradingError):
 
 
 class NobodyRuns(TradingError):
-    """A switch stands, and what it takes off or closes is open: no system runs that would do it."""
+    """A switch stands, and what it takes off or closes is open: nobody is there who could do it."""
 
 
 class NoBooks(TradingError):
@@ -45,6 +45,7 @@ class Turned(msgspec.Struct, frozen=True, kw_only=True):
         taken_by: Which one, in words; empty where none runs.
         switches: Those that are on then.
         entries, positions: What the switch takes off and closes, and nobody does, because nobody runs.
+        stranded: What a running system is to close and cannot, a line each: an account has no session.
     """
 
     environment: str
@@ -55,6 +56,7 @@ class Turned(msgspec.Struct, frozen=True, kw_only=True):
     switches: list[SwitchView]
     entries: list[OpenEntry] = []
     positions: list[OpenPosition] = []
+    stranded: list[str] = []
 
     def __str__(self) -> str:
         on = "\n".join(map(str, self.switches)) or "Nothing is switched off: entries are taken."
@@ -81,7 +83,7 @@ def turn(
         NoBooks: There are none; nothing was turned.
         ConfigurationError: There is no such user or strategy, or a stronger switch stands there already.
         NotEverywhere: A group's books are kept elsewhere, which has to be told there.
-        NobodyRuns: It stands; what it would take off or close is open, and nobody does it.
+        NobodyRuns: It stands; what it would take off or close is open, and nobody does it, or can.
     """
     settings = Settings.load()
     who = pwd.getpwuid(os.getuid()).pw_name
@@ -118,6 +120,13 @@ def turn(
         raise NotEverywhere("\n".join(said), remedy=remedy)
     if refused and not turned:
         raise refused[0]
+    stranded = [f"  {line}" for each in turned for line in each.stranded]
+    if stranded:
+        raise NobodyRuns(
+            "\n".join(["The switch stands, and nobody can sell now:", *stranded, *left]),
+            remedy="It is sold once the account has a session: `trading accounts` tells what is wrong."
+            " Until then only you can, in the broker's own application.",
+        )
     if left:
         paper = all(each.environment == "paper" for each in turned)
         mode = "" if paper else "PAPER_TRADING=false and "
@@ -134,6 +143,8 @@ async def _turn(settings: Settings, place: Place, environment: str, asked: TurnR
         taken_by = place.keeper()
         switches = await manager.turn(asked)
         running = await manager.runs()
+        closes = running and asked.level is Level.FLATTEN
+        accounts = await manager.accounts() if closes else []
     turned = Turned(
         environment=environment,
         books=place.books,
@@ -141,6 +152,12 @@ async def _turn(settings: Settings, place: Place, environment: str, asked: TurnR
         running=running,
         taken_by=taken_by if running else "",
         switches=switches,
+        stranded=[
+            f"{each.user_id} {line}"
+            for each in accounts
+            for line in each.stranded
+            if asked.user_id in ("", each.user_id)
+        ],
     )
     if running:
         return turned

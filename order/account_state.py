@@ -34,6 +34,7 @@ class AccountState:
         local: Its broker is on this machine: nothing that it does is for real.
         checks: What was looked at for arming; empty where it was not.
         connected: False for a user who trades at a broker and has no account connected.
+        stranded: What is held there and cannot be sold as it stands, in words.
     """
 
     user_id: str
@@ -51,6 +52,7 @@ class AccountState:
     local: bool = False
     checks: list[Check] = field(default_factory=list)
     connected: bool = True
+    stranded: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ def stands(
     line, armed, locked = desk.line(user_no), books.armed.get(user_no, False), venue.needs_code
     found = [f"OFF until its owner logs in: {log_in_words(seat.user_id)}"] if locked else []
     found += [*notes, *([seat.trouble] if seat.trouble and seat.trouble not in notes else [])]
-    found += stranded(books, user_no) if seat.trouble or locked else []
+    lost = stranded(books, user_no) if seat.trouble or locked else []
+    found += lost
     found += seat.waits
     found += [f"two orders carry the tag {tag}" for tag in sorted(line.doubled)]
     found += [f"order {order.tag} is {order.state}: {order.rule}" for order in desk.doubts(user_no)]
@@ -103,7 +106,7 @@ def stands(
     return AccountState(
         seat.user_id, venue.account, armed, ready, seat.working, line.foreign, found, how,
         [] if last is None else last.others, 0 if last is None else last.at_us, seat.cash_paise,
-        locked, venue.local, list(checks),
+        locked, venue.local, list(checks), stranded=lost,
     )  # fmt: skip
 
 
@@ -120,7 +123,9 @@ def without_account(user: User, books: Bookkeeper, why: str = "") -> AccountStat
     holds = stranded(books, user.user_no)
     notes = [f"{said} → {remedy}", *holds, *books.desk.latched(user.user_no)]
     check = Check("session", Light.RED, "; ".join([said, *holds]), f"{remedy}.")
-    return AccountState(user_id, "none", False, False, notes=notes, checks=[check], connected=False)
+    return AccountState(
+        user_id, "none", False, False, notes=notes, checks=[check], connected=False, stranded=holds
+    )
 
 
 def stranded(books: Bookkeeper, user_no: int) -> list[str]:

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from app.review import keeper
+from broker.base import VenuePosition, VenueState
 from order.manager import OrderManager
 from order.reading import Reader
 from order.switches import Level
 from shared.clock import ManualClock
-from shared.models import Quote
+from shared.models import Product, Quote
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
-from tests.order.venue import ScriptedVenue
+from tests.order.venue import ScriptedVenue, row
 
 Trading = Callable[..., subprocess.CompletedProcess[str]]
 AT_US = 1_719_808_200_000_000  # 2024-07-01 10:00 IST
@@ -64,7 +65,7 @@ def test_switch_is_turned_without_a_running_system_and_stands_at_the_next_start(
     assert [each["level"] for each in told.pop("switches")] == ["KILL", "HALT"]
     assert told == {
         "environment": "paper", "books": str(tmp_path), "group": None, "running": False, "taken_by": "",
-        "entries": [], "positions": [],
+        "entries": [], "positions": [], "stranded": [],
     }  # fmt: skip
     done = trading("halt", home=tmp_path)
     assert (done.returncode, "at KILL already" in done.stderr) == (2, True)
@@ -190,6 +191,34 @@ async def test_entry_at_a_broker_that_nobody_cancels_is_told(
     line = f"Nobody cancels now; at work:\n  asha  BUY 10 RELIANCE  ACCEPTED  {given.order_id}\n"
     assert (line in done.stderr) is bool(code)
     assert ("PAPER_TRADING=false and TRADING_HOME=" in done.stderr) is bool(code)
+
+
+async def test_position_of_an_account_without_a_session_is_told_though_a_system_runs(
+    tmp_path: Path, trading: Trading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("order.lane.READ_S", 0.01)
+    settings = Settings.load(None, home=tmp_path, paper_trading=False)
+    clock, board = ManualClock(AT_US), QuoteBoard("live")
+    board.update([Quote("RELIANCE", 250_000, AT_US, 1000, AT_US)])
+    venue = ScriptedVenue(now_us=clock.now_us)
+    async with OrderManager(
+        False, environment="sandbox", settings=settings, clock=clock, remotes={"asha": venue},
+        demo_strategies=None, quotes=board,
+    ) as manager:  # fmt: skip
+        await manager.add_user("asha", broker="wire")
+        await manager.arm()
+        given = await manager.execute_order({**ORDER, "user_id": "asha", "order_type": "LIMIT"})
+        assert given.status == "ACCEPTED", given
+        venue.orders = [row(given.order_id, VenueState.COMPLETE, filled=10)]
+        venue.held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
+        venue.needs_code = True
+        async with asyncio.timeout(5):
+            while not (await manager.accounts())[0].stranded:  # noqa: ASYNC110 - it knows no event
+                await asyncio.sleep(0.01)
+        done = await asyncio.to_thread(trading, "flatten", "--user", "asha", home=tmp_path)
+    assert done.returncode == 1
+    assert "nobody can sell now:\n  asha holds RELIANCE 10 and nobody can sell it" in done.stderr
+    assert f"sandbox books in {tmp_path}: taken by pid" in done.stdout
 
 
 @pytest.mark.parametrize("level", ["halt", "kill", "flatten", "resume"])
