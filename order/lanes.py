@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -84,6 +85,7 @@ class Lanes:
         self._books = books
         self._clerk = Clerk(thread, books, self.dispatch)
         self._lanes: dict[str, Lane] = {}
+        self._closings: Counter[int] = Counter()  # by user number; what began before one arms nothing
         self._watch: asyncio.Task[None] | None = None
         self._day = ist_day(books.clock.now_us())
 
@@ -131,7 +133,7 @@ class Lanes:
             why = _strangers(self._house([lane], ()))
             if why is not None:
                 log.warning("an account is closed for entries", user=user.user_id, why=why.said)
-                self._books.armed[lane.user_no] = False
+                self._close([lane.user_no])
         return lane is not None
 
     async def renew(self, user: User) -> bool:
@@ -151,7 +153,7 @@ class Lanes:
             remote = None if self._dialer is None else await self._dialer.redial(user.user_id)
             if remote is not None and self._dialer is not None:
                 self._leaving.discard(user.user_id)
-                self._books.armed[user.user_no] = False
+                self._close([user.user_no])
                 self._remotes[user.user_id] = remote
                 await self._dialer.hang_up(await lane.renew(remote))
         return True
@@ -163,7 +165,7 @@ class Lanes:
             self._remotes.pop(user.user_id, None)
             return True
         async with self._dialling:
-            self._books.armed[user.user_no] = False
+            self._close([user.user_no])
             if self._books.desk.engaged(user.user_no):
                 self._leaving.add(user.user_id)
                 return False
@@ -216,17 +218,16 @@ class Lanes:
         try:
             _permit(chosen, house, words)
         except RefusedBySafety:
-            for lane in chosen:
-                self._books.armed[lane.user_no] = False
+            self._close(lane.user_no for lane in chosen)
             raise
-        found = await asyncio.gather(*(self._arm(lane, house, prints, words) for lane in chosen))
+        before = self._closings.copy()
+        found = await asyncio.gather(*(self._arm(lane, house, prints, words, before) for lane in chosen))
         return [*found, *([] if user_ids else self._unconnected())]
 
     async def disarm(self, user_ids: Sequence[str]) -> list[AccountState]:
         """Close accounts for entries, at once and whether the store takes a note of it or not."""
         chosen = self._chosen(user_ids)
-        for lane in chosen:
-            self._books.armed[lane.user_no] = False
+        self._close(lane.user_no for lane in chosen)
         for lane in chosen:
             try:
                 await self._thread.run(self._books.note_disarming, lane.user_no)
@@ -266,16 +267,17 @@ class Lanes:
     def _watch_day(self) -> None:
         """Close all accounts for entries where another day has begun: sessions and arming are for one day."""
         day = ist_day(self._books.clock.now_us())
-        if day != self._day and any(self._books.armed.values()):
-            log.warning("another day has begun: accounts take no entries until they are armed again")
-            self._books.armed.update(dict.fromkeys(self._books.armed, False))
+        if day != self._day:
+            if any(self._books.armed.values()):
+                log.warning("another day has begun: accounts take no entries until they are armed again")
+            self._close(list(self._books.armed))
         self._day = day
 
     def _watch_sessions(self) -> None:
         """Close an account for entries whose session is over until its owner begins the next, and tell."""
         locked = {user_id for user_id, lane in self._lanes.items() if lane.venue.needs_code}
         for user_id in sorted(locked - self._locked):
-            self._books.armed[self._lanes[user_id].user_no] = False
+            self._close([self._lanes[user_id].user_no])
             log.critical("an account is OFF: its session is over", user=user_id, remedy=log_in_words(user_id))
         self._locked = locked
 
@@ -304,7 +306,7 @@ class Lanes:
                 why = f"{surplus} more orders of {user_id} went out than were claimed"
                 log.critical("the house is killed", why=why)
                 # Entries stop at once, whether the store takes it or not.
-                self._books.armed.update(dict.fromkeys(self._books.armed, False))
+                self._close(list(self._books.armed))
                 try:
                     await self._thread.run(self._books.turn, TurnRequest(Level.KILL, why=why))
                 except ConfigurationError:
@@ -321,14 +323,21 @@ class Lanes:
         return lane.state(ready=found.ready, notes=found.notes, checks=[*found.checks, *house])
 
     async def _arm(
-        self, lane: Lane, house: list[Check], prints: Fingerprints | None, words: str
+        self,
+        lane: Lane,
+        house: list[Check],
+        prints: Fingerprints | None,
+        words: str,
+        before: Mapping[int, int],
     ) -> AccountState:
-        session = lane.venue
+        session, closings = lane.venue, before.get(lane.user_no, 0)
         found = await look(lane, self._books, self._rules, prints)
         checks = [*found.checks, *house]
         if lane.user_id in self._leaving:
             remedy = f"`trading users credentials set {lane.user_id}`."
             checks.append(Check("credentials", Light.RED, "they are removed: exits only", remedy))
+        if self._closings[lane.user_no] != closings:
+            checks.append(Check("session", Light.RED, "closed for entries meanwhile", "Arm it again."))
         opened = found.ready and all(each.state is not Light.RED for each in checks)
         if opened:
             wanted = self._books.desk.users[lane.user_no].subscriptions
@@ -341,8 +350,15 @@ class Lanes:
                 checks.append(Check("books", Light.RED, error.what, error.remedy))
         # Also one that was armed: books that do not agree take no entries, nor what nobody has looked at.
         if self._lanes.get(lane.user_id) is lane:
-            self._books.armed[lane.user_no] = opened and lane.venue is session
+            closed = lane.venue is not session or self._closings[lane.user_no] != closings
+            self._books.armed[lane.user_no] = opened and not closed
         return lane.state(ready=found.ready, notes=found.notes, checks=checks)
+
+    def _close(self, user_nos: Iterable[int]) -> None:
+        """Close accounts for entries, also against whoever is about to arm them."""
+        for user_no in user_nos:
+            self._books.armed[user_no] = False
+            self._closings[user_no] += 1
 
     def _house(self, chosen: Sequence[Lane], kin: Sequence[User]) -> list[Check]:
         """Return what there is to say of all accounts that take entries once *chosen* do."""

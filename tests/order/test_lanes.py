@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -337,4 +338,36 @@ async def test_disarming_is_in_the_journal(far: Room) -> None:
     lanes, _, _, _, thread = await renewable(far)
     assert [state.armed for state in await lanes.disarm(())] == [False]
     assert await thread.run(far.query, "SELECT count(*) FROM journal WHERE kind = 'disarmed'") == [(1,)]
+    await closed(lanes, thread)
+
+
+@pytest.mark.parametrize("when", ["at once", "while it is noted"])
+async def test_account_that_is_closed_while_it_is_armed_stays_closed(
+    far: Room, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    lanes, _, old, _, thread = await renewable(far)
+    await lanes.disarm(())
+    monkeypatch.setattr("order.lanes.WATCH_S", 0.01)
+    noting, go, note = threading.Event(), threading.Event(), far.books.note_arming
+
+    def noted(*given: Any) -> None:
+        noting.set()
+        go.wait(5)
+        note(*given)
+
+    monkeypatch.setattr(far.books, "note_arming", noted)
+    arming = asyncio.ensure_future(lanes.arm(()))
+    disarming: asyncio.Future[Any]
+    if when == "at once":
+        await asyncio.sleep(0)
+        disarming = asyncio.ensure_future(lanes.disarm(()))
+    else:
+        await until(noting.is_set)
+        old.needs_code = True  # the session is over
+        disarming = asyncio.ensure_future(until(lambda: lanes._locked))
+    await asyncio.wait([disarming], timeout=2)
+    go.set()
+    await asyncio.gather(arming, disarming)
+    assert far.armed == {1: False}
+    old.needs_code = False
     await closed(lanes, thread)
