@@ -201,14 +201,21 @@ class AccountBooks:
         positions: Sequence[VenuePosition],
         held: dict[str, int],
         cash_paise: int,
+        fresh_cash: bool = True,
     ) -> Reconciliation:
-        """Hold the broker's account against our books, on the latest reading, and keep how it went."""
+        """Hold the broker's account against our books, on the latest reading, and keep how it went.
+
+        Where the cash could not be read, *cash_paise* is what was read before, and not *fresh_cash*.
+        """
         now_us = self._clock.now_us()
         run = self._port.run
         made: list[Reconciliation] = []
         self._commit(
-            lambda desk: made.append(desk.reconcile(user_no, run, when, positions, held, cash_paise, now_us)),
+            lambda desk: made.append(
+                desk.reconcile(user_no, run, when, positions, held, cash_paise, now_us, fresh_cash=fresh_cash)
+            ),
             *("reconcile", now_us, user_no, when, msgspec.to_builtins(positions), held, cash_paise),
+            *(() if fresh_cash else (fresh_cash,)),
         )
         return made[0]
 

@@ -11,15 +11,18 @@ from collections.abc import Iterable, Mapping
 from broker.base import VenueOrder, VenuePosition, VenueState
 from order.orders import Order
 from order.reconcile import Finding, Kind, Reconciliation
+from order.review import BY_HAND
 from shared.clock import ist_day
 from shared.models import Side
 
 ROUNDING = 1
-"""Paise a share by which sums may differ: an average of two decimals, a broker's or typed, is as exact."""
+"""Paise a share by which sums may differ: a broker's average of two decimals is as exact."""
 
 
 def money_of_orders(rows: Iterable[VenueOrder], ours: Mapping[str, Order]) -> list[Finding]:
     """Return our orders whose fills are booked at another value than the broker's own trades come to.
+
+    Of an order that a human settled it is only told: they gave one price, in steps of a tick, for all trades.
 
     Args:
         rows: The broker's orders of the day, with their trades.
@@ -36,7 +39,8 @@ def money_of_orders(rows: Iterable[VenueOrder], ours: Mapping[str, Order]) -> li
                 f"{row.symbol} {row.product}: order {row.tag} is booked at {_rupees(order.value_paise)}, "
                 f"the broker's trades come to {_rupees(value)}"
             )
-            found.append(Finding(Kind.DIFFERENCE, row.symbol, row.product.value, 0, text=text))
+            kind = Kind.MONEY if order.rule.startswith(BY_HAND) else Kind.DIFFERENCE
+            found.append(Finding(kind, row.symbol, row.product.value, 0, text=text))
     return found
 
 

@@ -149,13 +149,14 @@ class Lane:
             except (VenueUnavailable, LoginRefused) as error:
                 self._say(str(error))
                 return None
+            fresh = False
             with contextlib.suppress(VenueUnavailable, LoginRefused):  # the last ones known serve as well
                 self._held = await self.venue.holdings()
                 self._cash_paise = await self.venue.cash_paise()
+                fresh = True
+            told = positions, self._held, self._cash_paise, fresh
             try:
-                found = await self._thread.run(
-                    self._books.reconcile, self.user_no, when, positions, self._held, self._cash_paise
-                )
+                found = await self._thread.run(self._books.reconcile, self.user_no, when, *told)
             except (StoreError, LockHeld) as error:
                 self._say(error.what)
                 return None
@@ -304,8 +305,8 @@ class Lane:
             self._dispatch(await self._thread.run(self._books.report, self.user_no, book, held))
             hit("lane.reported")
             if self._wake:
+                self._wake = False  # first: new trouble may come meanwhile
                 self._dispatch(await self._thread.run(self._books.wake_exits, self.user_no))
-                self._wake = False
         except (StoreError, LockHeld) as error:
             self._say(error.what)
             return False

@@ -26,7 +26,7 @@ from order.store import Loaded
 from shared.calendar import at_ist, day_of
 from shared.clock import ist_day
 from shared.ids import direct_id
-from shared.models import OrderState, OrderType, Product, Side
+from shared.models import EXPOSED_STATES, OrderState, OrderType, Product, Side
 
 ARMED, DISARMED = "armed", "disarmed"
 """Kinds of journal entries: a human opened an account for entries, by which words, and what was told of it; a
@@ -78,6 +78,8 @@ class Outside(Reviews):
         held: Mapping[str, int],
         cash_paise: int,
         now_us: int,
+        *,
+        fresh_cash: bool = True,
     ) -> Reconciliation:
         """Hold the broker's positions and money against ours, on the latest reading of its books.
 
@@ -108,11 +110,13 @@ class Outside(Reviews):
         self._own(user_no, unclear, others, now_us)
         told += (*money_of_orders(line.rows, line.orders), *money_of_positions(line.rows, positions))
         clean = not line.doubled and all(each.kind is not Kind.DIFFERENCE for each in told)
+        # What left us while the account was read is not in its books yet, and may block money already.
+        rests = fresh_cash and not any(order.state in EXPOSED_STATES for order in line.orders.values())
         final = when == "minute" and run == "live" and self._final(line.final_day, now_us)
         made = Reconciliation(
             at_us=now_us, when="close" if final else when, clean=clean, findings=told,
             orders=len(line.rows), foreign=len(others), cash_paise=cash_paise,
-            at_rest=at_rest(line.rows, positions), turnover_paise=turnover_paise(line.rows),
+            at_rest=rests and at_rest(line.rows, positions), turnover_paise=turnover_paise(line.rows),
         )  # fmt: skip
         moved = moved_paise(line.compared, made)
         made = msgspec.structs.replace(

@@ -19,6 +19,9 @@ from shared.models import OrderState, instant, paise, rupees
 
 log = structlog.get_logger(__name__)
 
+BY_HAND = "settled by hand"
+"""So begins the rule of an order that a human settled."""
+
 _LOOK = "`trading orders review` lists those that wait."
 
 
@@ -114,7 +117,7 @@ class Reviews(Reports):
             stands = "is not known" if order is None else f"is {order.state}, not REVIEW"
             raise ConfigurationError(f"Order {tag} {stands}.", remedy=_LOOK)
         _check(order, verdict)
-        order.rule = f"settled by hand: {verdict.how}"
+        order.rule = f"{BY_HAND}: {verdict.how}"
         self.fate_known(order, now_us)
         if verdict.how is How.ABSENT:
             self.moved(order, Event.CONFIRM_ABSENT, now_us)

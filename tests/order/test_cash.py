@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.base import VenueOrder, VenuePosition, VenueState, VenueTrade
+from broker.base import Rejected, VenueOrder, VenuePosition, VenueState, VenueTrade
 from order.cash import at_rest, money_of_positions, moved_paise, turnover_paise
 from order.reconcile import Reconciliation
+from order.review import How, Verdict
 from shared.models import Product, Side
-from tests.order.venue import RUN, book, hold, report, row
+from tests.order.venue import LOST, RUN, book, hold, report, row, send
 
 if TYPE_CHECKING:
     from tests.order.conftest import Room
@@ -116,6 +118,36 @@ def test_fills_without_all_of_their_trades_say_nothing_of_money(far: Room) -> No
     (order,) = far.books.desk.line(1).orders.values()
     part = (VenueTrade("t", 4, 1, 0),)
     assert compare(far, position(10), 0, row(order.tag, VenueState.COMPLETE, filled=10, trades=part)).clean
+
+
+def test_price_that_a_human_gave_for_several_trades_is_told_and_keeps_nobody_from_entries(far: Room) -> None:
+    order = send(far)
+    far.books.answer(order, LOST)
+    far.later(86_400)
+    report(far, book(far.clock.now_us()), 0)
+    far.books.settle(Verdict(order_id=order.tag, how=How.FILLED, quantity=10, price=Decimal("2500.1")))
+    trades = (VenueTrade("a", 4, 250_000, 0), VenueTrade("b", 6, 250_010, 0))  # 2500.06 is no tick
+    shown = row(order.tag, VenueState.COMPLETE, filled=10, trades=trades)
+    found = compare(far, position(10), 0, shown)
+    assert (found.clean, found.notes) == (True, [])
+    assert "the broker's trades come to ₹25,000.60" in found.others[0]
+
+
+def test_cash_that_an_order_blocks_which_the_books_did_not_show_yet_has_not_moved(far: Room) -> None:
+    compare(far, None, 5_000_000)
+    order = send(far)  # it leaves while the account is read
+    assert not compare(far, None, 4_500_000).at_rest
+    far.books.answer(order, Rejected("RMS: margin"))
+    assert compare(far, None, 5_000_000).others == []
+
+
+def test_cash_that_could_not_be_read_has_not_moved(far: Room) -> None:
+    compare(far, None, 5_000_000)
+    far.later(1)
+    report(far, book(far.clock.now_us()))
+    stale = far.books.reconcile(1, "minute", [], {}, 0, fresh_cash=False)
+    assert not stale.at_rest
+    assert compare(far, None, 5_000_000).others == []
 
 
 def test_cash_that_moved_is_told_for_the_rest_of_the_day_and_over_a_restart(far: Room) -> None:

@@ -319,6 +319,28 @@ async def test_others_orders_bring_a_comparison_at_once(
     assert lane.state(ready=True).notes == []
 
 
+async def test_trouble_that_comes_while_exits_are_woken_wakes_them_once_more(
+    room: Room, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[int] = []
+
+    def wake(user_no: int) -> list[Order]:
+        woken.append(user_no)
+        if len(woken) == 1:
+            lane._say("away")
+        return []
+
+    monkeypatch.setattr(room.books, "wake_exits", wake)
+    lane._say("away")
+    await until(lambda: len(woken) == 2)
+
+
+async def test_account_whose_cash_cannot_be_read_is_not_at_rest(lane: Lane, venue: ScriptedVenue) -> None:
+    for venue.cash, rests in ((100, True), (-1, False)):
+        found = await lane.reconcile("minute")
+        assert found is not None and (found.at_rest, found.cash_paise) == (rests, 100)
+
+
 async def test_check_of_a_broker_that_cannot_be_read_says_so(lane: Lane, venue: ScriptedVenue) -> None:
     venue.broken = True
     assert await lane.check() == (False, ["The book is torn."])
@@ -382,8 +404,8 @@ async def test_entry_whose_switch_is_turned_after_its_claim_does_not_leave(
 
     monkeypatch.setattr(room.books, "claim_all", claim_then_kill)
     order = queue(room, lane)
-    await until(lambda: venue.tickets and venue.tickets[0].freed)
-    assert venue.posts == []
+    await until(lambda: order.wire is not None and order.wire.held)
+    assert venue.tickets[0].freed and venue.posts == []
     room.quote("2500", run=RUN)
     assert (order.state, order.rule) == (OrderState.CANCELLED, "taken off by a switch")
 

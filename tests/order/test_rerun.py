@@ -175,7 +175,7 @@ def test_what_happened_outside_and_by_hand_is_decided_alike(far: Room, tmp_path:
         far.later(1)
         report(far, book(far.clock.now_us(), *shown))
         positions = [VenuePosition("RELIANCE", Product.INTRADAY, held)]
-        far.books.reconcile(1, "minute", positions, {"RELIANCE": 500}, 5_000_000)
+        far.books.reconcile(1, "minute", positions, {"RELIANCE": 500}, 5_000_000, held > 0)
     assert far.held(run=FAR_RUN) == 0
     far.later(5)
     price(far)

@@ -79,6 +79,7 @@ class ScriptedVenue:
         answers: To the next sends, in turn; the last one repeats.
         orders: What the books show.
         broken, broken_quotes: The books, the prices cannot be read.
+        cash: Paise; below 0: it cannot be read.
         now_us: Wall time, for the readings.
     """
 
@@ -170,6 +171,8 @@ class ScriptedVenue:
         return self.demat
 
     async def cash_paise(self) -> int:
+        if self.cash < 0:
+            raise VenueUnavailable("No funds.")
         return self.cash
 
     async def rules(self) -> list[VenueRule]:
