@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from order.night_watch import NightWatch
 from order.orders import Order, Purpose
 from order.price_watch import PriceWatch
 from order.reconcile import Reconciliation
+from order.resolver import pause_us
 from shared.clock import stopwatch
 from shared.errors import (
     ConfigurationError,
@@ -80,7 +82,9 @@ class Lane:
         self._foreign = 0
         self._held: dict[str, int] = {}
         self._cash_paise = 0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._defects: list[str] = []  # that ended a part of this; it has begun anew
+        self._closing = False
         self._calls: set[asyncio.Task[None]] = set()
         self._breaker = Breaker(user_id)
         self._working = 1  # until the first reading says otherwise
@@ -94,17 +98,12 @@ class Lane:
     def start(self) -> None:
         """Begin to work."""
         self.venue.on_hint(self._hinted)
-        for name, work in (
-            ("entries", self._serve(entry=True)),
-            ("exits", self._serve(entry=False)),
-            ("books", self._read_on()),
-            ("chase", self._chase_on()),
-            ("comparison", self._compare_on()),
-            ("nights", self._nights.run()),
-        ):
-            task = asyncio.create_task(work, name=f"{name} of {self.user_id}")
-            task.add_done_callback(self._ended)
-            self._tasks.append(task)
+        self._begin("entries", partial(self._serve, entry=True))
+        self._begin("exits", partial(self._serve, entry=False))
+        self._begin("books", self._read_on)
+        self._begin("chase", self._chase_on)
+        self._begin("comparison", self._compare_on)
+        self._begin("nights", self._nights.run)
 
     @property
     def placed(self) -> int:
@@ -181,15 +180,17 @@ class Lane:
     ) -> AccountState:
         """Return how the account stands."""
         seat = Seat(
-            self.user_id, self.user_no, self.venue, self.trouble, self._breaker.notes, self._working,
+            self.user_id, self.user_no, self.venue, self.trouble,
+            [*self._breaker.notes, *self._defects[-1:]], self._working,
             self._cash_paise,
         )  # fmt: skip
         return stands(seat, self._books, ready=ready, notes=notes, checks=checks)
 
     async def close(self) -> None:
         """Take entries off the exchange, see what became of all, and end."""
-        for task in self._tasks[:2]:
-            task.cancel()
+        self._closing = True
+        for name in ("entries", "exits"):
+            self._tasks[name].cancel()
         # Where the books are another process's by now, so is what is left to be done.
         with contextlib.suppress(TimeoutError, LockHeld):
             async with asyncio.timeout(CLOSE_S):
@@ -204,9 +205,9 @@ class Lane:
                     if self._working:
                         await asyncio.sleep(CHASE_S)
                 await self.reconcile("close")
-        for task in [*self._tasks, *self._calls]:
+        for task in [*self._tasks.values(), *self._calls]:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._calls, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), *self._calls, return_exceptions=True)
         if self._working:
             log.warning("orders are left at the broker", user=self.user_id, orders=self._working)
 
@@ -221,7 +222,11 @@ class Lane:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(FIRST_COMPARE_S):
                         await self._compared.wait()
-            slot = await self.venue.slot(entry=entry)
+            try:
+                slot = await self.venue.slot(entry=entry)
+            except Exception:
+                queue.put_nowait(order)
+                raise
             self._call(self._send(order, slot))
 
     async def _send(self, order: Order, slot: Slot) -> None:
@@ -416,14 +421,23 @@ class Lane:
         if not task.cancelled() and task.exception() is not None:
             log.error("order task failed", user=self.user_id, error=repr(task.exception()))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            self.trouble = f"{task.get_name()}: {task.exception()!r}"[:200]
-            if self.user_no in self._books.armed:
-                self._books.armed[self.user_no] = False
-            log.critical(
-                "an account is not followed any more; entries are off", user=self.user_id, error=self.trouble
-            )
+    def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if not self._closing:
+            self._tasks[name] = asyncio.create_task(work(), name=f"{name} of {self.user_id}")
+            self._tasks[name].add_done_callback(partial(self._ended, name, work))
+
+    def _ended(
+        self, name: str, work: Callable[[], Coroutine[Any, Any, None]], task: asyncio.Task[None]
+    ) -> None:
+        """Take no entries after a defect, and begin anew: exits have to be followed."""
+        if task.cancelled() or task.exception() is None:
+            return
+        if self.user_no in self._books.armed:
+            self._books.armed[self.user_no] = False
+        pause_s = pause_us(len(self._defects)) / 1e6
+        self._defects.append(f"a defect: {task.get_name()} ended in {task.exception()!r}"[:200])
+        log.critical("a defect; entries are off", user=self.user_id, what=self._defects[-1], again_s=pause_s)
+        asyncio.get_running_loop().call_later(pause_s, self._begin, name, work)
 
     def _say(self, trouble: str) -> None:
         if trouble and not self.trouble:

@@ -371,3 +371,47 @@ async def test_account_that_is_closed_while_it_is_armed_stays_closed(
     assert far.armed == {1: False}
     old.needs_code = False
     await closed(lanes, thread)
+
+
+@pytest.mark.parametrize("part", ["steps", "report", "reconcile"])
+async def test_defect_closes_an_account_for_entries_and_its_exits_are_followed_again(
+    far: Room, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    for name in ("READ_S", "IDLE_READ_S", "CHASE_S", "COMPARE_S"):
+        monkeypatch.setattr(f"order.lane.{name}", 0.02)
+    lanes, _, _, _, thread = await renewable(far)
+    with monkeypatch.context() as broken:
+        broken.setattr(far.books, part, {}.__getitem__)
+        await until(lambda: not far.armed[1])
+    again, went = asyncio.Event(), getattr(far.books, part)
+    loop = asyncio.get_running_loop()
+
+    def noted(*given: Any, **more: Any) -> object:
+        loop.call_soon_threadsafe(again.set)
+        return went(*given, **more)
+
+    monkeypatch.setattr(far.books, part, noted)
+    async with asyncio.timeout(5):
+        await again.wait()
+    (state,) = await lanes.look(())
+    assert any(note.startswith("a defect: ") for note in state.notes)
+    assert any("a defect: " in check.said for check in state.checks)
+    await closed(lanes, thread)
+
+
+async def test_exit_whose_turn_ends_in_a_defect_goes_out_all_the_same(
+    far: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(far)
+    venue, thread = ScriptedVenue(now_us=far.clock.now_us), OwnedThread("test")
+    venue.held = [VenuePosition("RELIANCE", Product.INTRADAY, 10)]
+    await thread.run(far.open)
+    lanes = Lanes({"u1": venue}, thread, far.books)
+    with monkeypatch.context() as broken:
+        broken.setattr(venue, "slot", {}.__getitem__)
+        await lanes.connect(far.books.users["u1"])
+        leaving = await put(far, lanes, thread, "SELL")
+        await until(lambda: any("a defect: " in note for note in lanes.states()[0].notes))
+    await until(lambda: venue.posts)
+    assert [tag for tag, _ in venue.posts] == [leaving.tag]
+    await closed(lanes, thread)
