@@ -166,7 +166,7 @@ class Lanes:
             return True
         async with self._dialling:
             self._close([user.user_no])
-            if self._books.desk.engaged(user.user_no):
+            if await self._thread.run(self._books.desk.engaged, user.user_no):
                 self._leaving.add(user.user_id)
                 return False
             del self._lanes[user.user_id], self._remotes[user.user_id]

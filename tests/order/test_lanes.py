@@ -415,3 +415,19 @@ async def test_exit_whose_turn_ends_in_a_defect_goes_out_all_the_same(
     await until(lambda: venue.posts)
     assert [tag for tag, _ in venue.posts] == [leaving.tag]
     await closed(lanes, thread)
+
+
+async def test_whether_an_account_can_be_let_go_is_asked_where_nothing_changes_meanwhile(
+    far: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes, _, _, _, thread = await renewable(far)
+    here, asked, engaged = threading.get_ident(), [], far.books.desk.engaged
+
+    def noted(user_no: int) -> bool:
+        asked.append(threading.get_ident())
+        return engaged(user_no)
+
+    monkeypatch.setattr(far.books.desk, "engaged", noted)
+    assert await lanes.leave(far.books.users["u1"])
+    assert len(asked) == 1 and here not in asked
+    await closed(lanes, thread)
