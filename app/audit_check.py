@@ -168,6 +168,8 @@ def _shared(pack: zipfile.ZipFile, manifest: Manifest, found: Checked) -> dict[s
         columns = _header(pack, name)
         if columns != manifest.tables.get(table, columns):
             found.find(f"{name} has other columns than the manifest says")
+        if len(set(columns)) < len(columns):
+            found.find(f"{name} has a column twice")
         both = tuple(column for column in columns if column in known)
         if both:
             shared[table] = both
@@ -188,11 +190,18 @@ def _header(pack: zipfile.ZipFile, name: str) -> tuple[str, ...]:
 
 
 def _part(pack: zipfile.ZipFile, name: str, keep: Sequence[str]) -> File:
-    """Return what a table holds in some of its columns."""
+    """Return what a table holds in some of its columns.
+
+    Raises:
+        ValueError: A row is shorter or longer than the head.
+    """
     with pack.open(name) as file:
         rows = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""))
-        sheet = Sheet(next(rows), keep)
+        head = next(rows)
+        sheet = Sheet(head, keep)
         for row in rows:
+            if len(row) != len(head):
+                raise ValueError(f"{name} has {len(row)} cells in a row under {len(head)} columns")
             sheet.put(row)
     return sheet.file()
 

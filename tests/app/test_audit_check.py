@@ -174,3 +174,31 @@ def test_tables_change_with_the_version_alone() -> None:
     """A new digest here means: raise VERSION, and add it under the new number."""
     digest = hashlib.sha256(msgspec.json.encode(TABLES)).hexdigest()[:16]
     assert TABLES_OF_VERSION[VERSION] == digest
+
+
+@pytest.mark.parametrize(
+    ("forge", "said"),
+    [
+        (lambda row: row[:2], "orders.csv has 2 cells in a row under"),
+        (lambda row: [*row, "more"], "cells in a row under"),
+    ],
+)
+def test_row_that_does_not_fit_its_columns_is_found(
+    home: Path, forge: Callable[[list[str]], list[str]], said: str
+) -> None:
+    def forged(files: Contents) -> None:
+        rows = [["new", *row] for row in rows_of(files["orders.csv"])]
+        files["orders.csv"] = sheet([rows[0], *map(forge, rows[1:])])
+
+    found = checked(home, as_version(extract(home)[0], VERSION + 1, forged))
+    assert any(said in line for line in found.findings)
+
+
+def test_second_column_of_one_name_hides_nothing(home: Path) -> None:
+    def forged(files: Contents) -> None:
+        rows = rows_of(files["orders.csv"])
+        more = ["side", *["FORGED"] * (len(rows) - 1)]
+        files["orders.csv"] = sheet([["new", *row, last] for row, last in zip(rows, more, strict=True)])
+
+    found = checked(home, as_version(extract(home)[0], VERSION + 1, forged))
+    assert "orders.csv has a column twice" in found.findings
