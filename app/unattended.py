@@ -20,11 +20,14 @@ def look(settings: Settings) -> Iterator[Finding]:
         return
     try:
         with closing(Reader(settings.home, settings.postgres_url)) as reader:
-            users = [user for user in reader.users() if user.enabled and user.broker == BROKER]
+            users = [user for user in reader.users() if user.broker == BROKER]
             market = reader.latest_market()
             held = {user.user_id: _held(reader, user.user_id, market) for user in users}
     except StoreError:
         return  # the order store's own check tells
+    for user in users:
+        if not (user.enabled or held[user.user_id]):
+            del held[user.user_id]
     lost = unreadable(settings)
     try:
         connected: Set[str] = _connected(settings)

@@ -289,7 +289,8 @@ class Lanes:
         return [
             without_account(user, self._books, "" if dialer is None else dialer.why(user.user_id))
             for user in sorted(desk.users.values(), key=lambda each: each.user_id)
-            if user.enabled and user.broker not in desk.venues and user.user_id not in self._lanes
+            if user.broker not in desk.venues and user.user_id not in self._lanes
+            if user.enabled or self._books.engaged(user.user_no)  # who is disabled may hold something
         ]
 
     async def _watch_on(self) -> None:

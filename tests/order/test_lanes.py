@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from broker.base import Accepted, NotSent, Rejected, VenuePosition, VenueState
@@ -431,3 +432,14 @@ async def test_whether_an_account_can_be_let_go_is_asked_where_nothing_changes_m
     assert await lanes.leave(far.books.users["u1"])
     assert len(asked) == 1 and here not in asked
     await closed(lanes, thread)
+
+
+async def test_disabled_user_without_an_account_is_told_while_something_is_held(far: Room) -> None:
+    hold(far)
+    other = far.user("u2", broker="wire")
+    for user in (far.books.users["u1"], other):
+        far.books.save_user(msgspec.structs.replace(user, enabled=False))
+    lanes = Lanes({}, OwnedThread("test"), far.books, Switchboard({}))
+    (state,) = lanes.states()
+    assert (state.user_id, state.connected) == ("u1", False)
+    assert any("holds RELIANCE 10" in note for note in state.notes)
