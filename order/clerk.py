@@ -10,15 +10,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+import structlog
+
 from broker.base import PlaceOutcome
 from order.bookkeeper import Bookkeeper
 from order.orders import Order
-from shared.errors import TradingError
+from shared.errors import StoreError, TradingError
 from shared.store.thread import OwnedThread
 
 T = TypeVar("T")
 R = TypeVar("R")
 Answered = tuple[Order, PlaceOutcome]
+
+log = structlog.get_logger(__name__)
 
 MOST = 64
 """In one transaction: what comes meanwhile shall not wait long."""
@@ -40,7 +44,7 @@ class Clerk:
         self.books = books
         self.dispatch = dispatch
         self._claims: _Gathered[Order, bool] = _Gathered(self._claim_all)
-        self._answers: _Gathered[Answered, TradingError | None] = _Gathered(self._answer_all)
+        self._answers: _Gathered[Answered, None] = _Gathered(self._answer_all)
 
     async def claim(self, order: Order) -> bool:
         """Claim a queued order, durably; False where it shall not go out (now).
@@ -56,14 +60,12 @@ class Clerk:
         Raises:
             StoreError, LockHeld: It could not be written, or the order is not known.
         """
-        error = await self._answers.give((order, outcome))
-        if error is not None:
-            raise error
+        await self._answers.give((order, outcome))
 
     async def _claim_all(self, orders: list[Order]) -> Sequence[bool]:
         return await self.thread.run(self.books.claim_all, orders)
 
-    async def _answer_all(self, told: list[Answered]) -> Sequence[TradingError | None]:
+    async def _answer_all(self, told: list[Answered]) -> Sequence[StoreError | None]:
         errors, sends = await self.thread.run(self.books.answer_all, told)
         self.dispatch(sends)
         return errors
@@ -73,13 +75,14 @@ class _Gathered(Generic[T, R]):
     """Gives what waits to *work*, one batch after another; who gave it gets their own result.
 
     Args:
-        work: Returns a result for each of a batch, in order; what it raises goes to all of them.
+        work: Returns a result for each of a batch, in order, or what is to be raised there. What it raises
+            of ours goes to all of them; with a defect, which may be one's alone, each is given once more.
     """
 
-    def __init__(self, work: Callable[[list[T]], Awaitable[Sequence[R]]]) -> None:
+    def __init__(self, work: Callable[[list[T]], Awaitable[Sequence[R | Exception]]]) -> None:
         self._work = work
         self._items: list[T] = []
-        self._task: asyncio.Task[Sequence[R]] | None = None
+        self._task: asyncio.Task[Sequence[R | BaseException]] | None = None
 
     async def give(self, item: T) -> R:
         if not self._items or self._task is None or len(self._items) >= MOST:
@@ -87,12 +90,27 @@ class _Gathered(Generic[T, R]):
             self._task = asyncio.create_task(self._run(self._items, self._task))
         task, place = self._task, len(self._items)
         self._items.append(item)
-        return (await asyncio.shield(task))[place]
+        found = (await asyncio.shield(task))[place]
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
-    async def _run(self, items: list[T], before: asyncio.Task[Sequence[R]] | None) -> Sequence[R]:
+    async def _run(
+        self, items: list[T], before: asyncio.Task[Sequence[R | BaseException]] | None
+    ) -> Sequence[R | BaseException]:
         """Wait for the batch *before*, and take what has come until then."""
         if before is not None:
             await asyncio.wait([before])
         if self._items is items:
             self._items = []
-        return await self._work(items)
+        (done,) = await asyncio.gather(self._work(items), return_exceptions=True)
+        if not isinstance(done, BaseException):
+            return done
+        if len(items) == 1 or isinstance(done, TradingError):
+            raise done
+        log.error("a defect met several accounts; each is taken alone", error=repr(done), count=len(items))
+        found: list[R | BaseException] = []
+        for item in items:
+            (alone,) = await asyncio.gather(self._work([item]), return_exceptions=True)
+            found += [alone] if isinstance(alone, BaseException) else alone
+        return found

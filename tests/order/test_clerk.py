@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.base import Accepted, Rejected
+from broker.base import Accepted, PlaceOutcome, Rejected
 from order import clerk as clerks
 from order.clerk import Answered, Clerk
+from order.desk import Desk
 from order.orders import Order
 from shared.errors import StoreError
 from shared.models import OrderState, Quote
@@ -158,3 +159,40 @@ async def test_one_that_stops_waiting_leaves_the_others_their_answers(
     thread.go.set()
     assert await asked[1]
     assert first.state is OrderState.SENDING, "claimed: a start finds it and asks the broker"
+
+
+async def test_defect_in_one_answer_takes_nobody_elses(
+    far: Room, clerk: Clerk, thread: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = orders(far)
+    thread.go.set()
+    await asyncio.gather(*map(clerk.claim, (first, second, third)))
+    answer = Desk.answer
+
+    def defect(desk: Desk, order: Order, outcome: PlaceOutcome, now_us: int) -> None:
+        assert order.tag != second.tag, "a defect"
+        answer(desk, order, outcome, now_us)
+
+    monkeypatch.setattr(Desk, "answer", defect)
+    told: list[Answered] = [(first, Accepted("v1")), (second, Accepted("v2")), (third, Rejected("no"))]
+    found = await asyncio.gather(*(clerk.answer(*each) for each in told), return_exceptions=True)
+    assert [type(each).__name__ for each in found] == ["NoneType", "AssertionError", "NoneType"]
+    states = far.query("SELECT state FROM orders ORDER BY signal_no")
+    assert states == [("ACCEPTED",), ("UNKNOWN",), ("REJECTED",)]
+
+
+async def test_defect_in_one_claim_leaves_the_others_to_the_next_price(
+    far: Room, clerk: Clerk, thread: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = orders(far)
+    claim = Desk.claim
+
+    def defect(desk: Desk, order: Order, now_us: int) -> bool:
+        assert order.tag != made[1].tag, "a defect"
+        return claim(desk, order, now_us)
+
+    monkeypatch.setattr(Desk, "claim", defect)
+    thread.go.set()
+    found = await asyncio.gather(*map(clerk.claim, made), return_exceptions=True)
+    assert found == [False, False, False], "the memory is another: none was sent, none is lost"
+    assert await asyncio.gather(*map(clerk.claim, priced(far, "RELIANCE", "TCS"))) == [True, True]
