@@ -212,7 +212,7 @@ class VenuePosition(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         price_paise: Last traded; 0 where it is not told.
         bought, sold: Shares of this day; 0 where they are not told.
-        paid_paise, received_paise: What these came to, before charges.
+        paid_paise, received_paise: What these came to, before charges; 0 where it is not told.
     """
 
     symbol: str

@@ -65,7 +65,7 @@ def money_of_positions(rows: Iterable[VenueOrder], positions: Iterable[VenuePosi
             (Side.SELL, each.sold, each.received_paise, "received"),
         ):
             known, value = traded.get((each.symbol, each.product.value, side), (0, 0))
-            if not shares or shares != known or abs(paise - value) <= ROUNDING * shares:
+            if not (shares and paise) or shares != known or abs(paise - value) <= ROUNDING * shares:
                 continue
             text = (
                 f"{each.symbol} {each.product}: {_rupees(paise)} {verb} for {shares} "

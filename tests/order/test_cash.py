@@ -53,7 +53,8 @@ def ours(room: Room, price: int) -> VenueOrder:
         position(6, 10, 2_500_000, 4, 1_004_000),
         position(6, 10, 2_500_010, 4, 1_003_996),  # out of averages of two decimals
         position(6, 11, 9, 5, 9),  # a fill between two readings is a matter of shares
-        position(6),  # sums are not told
+        position(6, 10, 0, 4, 0),  # sums are not told
+        position(6),
     ],
 )
 def test_sums_that_agree_as_far_as_can_be_known_are_nothing_to_tell(told: VenuePosition) -> None:
