@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.connections import BROKER
 from app.credentials import pin_problem, totp_problem
 from app.doctor import Finding
 from app.plan import (
+    BROKER,
     CREDENTIALS,
     ENDPOINTS,
     account_of,

@@ -128,8 +128,8 @@ def _ask(
     states = msgspec.convert(asyncio.run(client.ask(do, given, TIMEOUT_S)), list[AccountState])
     if not states:
         raise ConfigurationError(
-            "No account is connected: this run is on paper.",
-            remedy="Start it with PAPER_TRADING=false to trade on a sandbox.",
+            "No account is connected: this run is on paper, or none of its users is at a broker.",
+            remedy="Start it with PAPER_TRADING=false, with users of `--mode sandbox` or `--mode live`.",
         )
     return states
 

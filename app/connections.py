@@ -11,7 +11,7 @@ import structlog
 
 from app.accounts import Listening
 from app.embedded import EmbeddedSandbox, Options, ask_market
-from app.plan import OWNER, Data, Plan, Venue, is_loopback, stored_accounts, unreadable
+from app.plan import BROKER, OWNER, Data, Plan, Venue, is_loopback, stored_accounts, unreadable
 from broker.account import BrokerAccount, BrokerConnection
 from broker.base import RemoteVenue
 from broker.registry import connection
@@ -25,7 +25,6 @@ from shared.feed import LiveMarket
 from shared.instruments import Instruments
 from shared.settings import Settings
 
-BROKER = "angel_one"
 OPEN_WAIT_S = 3.0
 """A start waits so long for its accounts to log in, side by side; who takes longer is OFF until then."""
 
@@ -93,7 +92,7 @@ async def open_connections(
         yield Connections()
         return
     async with contextlib.AsyncExitStack() as stack:
-        lines = _Lines(stack, settings, codes or {})
+        lines = _Lines(stack, settings, codes or {}, plan)
         if plan.account is None:
             accounts = await lines.embed(speed)
         elif plan.listening is not None:
@@ -123,7 +122,7 @@ class _Lines:
     """Connections that are opened one by one, each account's once, and closed with *stack*."""
 
     def __init__(
-        self, stack: contextlib.AsyncExitStack, settings: Settings, codes: Mapping[str, str]
+        self, stack: contextlib.AsyncExitStack, settings: Settings, codes: Mapping[str, str], plan: Plan
     ) -> None:
         self.notes: list[str] = []
         self.off: set[str] = set()
@@ -132,6 +131,7 @@ class _Lines:
         self._stack = stack
         self._settings = settings
         self._codes = codes
+        self._plan = plan
         self._listening: Listening | None = None
         self._opened: dict[BrokerAccount, BrokerConnection] = {}
         self._used: dict[str, tuple[BrokerAccount, BrokerConnection]] = {}
@@ -248,7 +248,7 @@ class _Lines:
 
     def _venue(self, account: BrokerAccount) -> RemoteVenue:
         made = self._opened[account]
-        venue = made.venue()
+        venue = made.venue(live_orders=self._plan.orders is Venue.LIVE)
         self._used[account.user_id] = account, made
         self._behind[venue] = made
         self._stack.push_async_callback(venue.close)
@@ -257,7 +257,7 @@ class _Lines:
     async def dial(self, user_id: str) -> RemoteVenue | None:
         """See `order.lanes.Dialer`."""
         if self._listening is None:
-            accounts: Sequence[BrokerAccount] = stored_accounts(self._settings, user_id)
+            accounts: Sequence[BrokerAccount] = stored_accounts(self._settings, user_id) or self._plan.users
         else:
             quantity = self._settings.angel_one_modify_quantity
             accounts = self._listening.of(user_ids(self._settings), quantity)
@@ -295,6 +295,9 @@ class _Lines:
         await venue.close()
         made = self._behind.pop(venue)
         if made is not self.data:
+            # Who comes back to the same account logs in anew.
+            self._opened = {account: each for account, each in self._opened.items() if each is not made}
+            self._used = {user_id: each for user_id, each in self._used.items() if each[1] is not made}
             await made.end()
 
 
@@ -306,14 +309,19 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 def users_accounts(plan: Plan, settings: Settings, group: str | None) -> list[BrokerAccount]:
-    """Return which accounts of *plan* are connected: of users who trade there, and the environment's."""
+    """Return which accounts of *plan* are connected: of users who trade there, and the environment's.
+
+    In a rehearsal that one serves the first demo user, who is not there before the first start; a live run
+    makes no users.
+    """
     users = {user.user_id: user for user in _stored_users(settings)}
     found = []
     for account in plan.users:
         user = users.get(account.user_id)
-        if user is None and account.user_id != OWNER:
-            continue
-        if user is None or (user.broker == BROKER and group in (None, user.group)):
+        if user is None:
+            if account.user_id == OWNER and plan.orders is not Venue.LIVE:
+                found.append(account)
+        elif user.broker == BROKER and group in (None, user.group):
             found.append(account)
     return found
 

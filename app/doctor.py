@@ -278,7 +278,9 @@ def _postgres(url: str, schema: Schema, settings: Settings) -> Finding:
 
 
 def _environment(settings: Settings) -> str:
-    return "paper" if settings.paper_trading else "sandbox"
+    from app.plan import plan
+
+    return plan(settings).environment
 
 
 def _store(name: str, path: Path, schema: Schema, settings: Settings) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -10,10 +11,13 @@ from urllib.parse import urlsplit
 from app.accounts import Listening, read_listening
 from app.credentials import CredentialStore
 from broker.account import BrokerAccount, Egress
+from broker.registry import own_hosts
 from shared.errors import ConfigurationError, RefusedBySafety
 from shared.secret import Secret
 from shared.setting_values import LOOPBACK
 from shared.settings import Settings
+
+BROKER = "angel_one"
 
 OWNER = "user_001"
 """Whose account the environment's credentials are."""
@@ -45,6 +49,7 @@ class Venue(StrEnum):
     PAPER = "PAPER"
     SANDBOX = "SANDBOX"
     LIVE = "LIVE"
+    """The broker's own hosts: of users in mode live, once somebody has armed their accounts for the day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ def plan(settings: Settings, *, replay: bool = False) -> Plan:
 
     Raises:
         ConfigurationError: Credentials or endpoints are there in part only.
-        RefusedBySafety: Orders would go to a real host.
+        RefusedBySafety: An endpoint is no host of the broker's, or a proof would leave this machine.
     """
     venue = Venue.PAPER if settings.paper_trading else Venue.SANDBOX
     proof = settings.proof
@@ -99,19 +104,13 @@ def plan(settings: Settings, *, replay: bool = False) -> Plan:
     account, users = _shared_out(account, stored)
     if account is None:
         return Plan(venue, Data.EMBEDDED, proof=proof)
-    local = is_local(account)
-    if venue is not Venue.PAPER and not local:
-        raise RefusedBySafety(
-            "PAPER_TRADING=false would send orders to Angel One; its real hosts are read-only in this "
-            "version.",
-            remedy="Rehearse on `trading sandbox` (set ANGEL_ONE_BASE_URL, ANGEL_ONE_FEED_URL and "
-            "ANGEL_ONE_ORDER_FEED_URL), or leave PAPER_TRADING out.",
-        )
-    if proof and not local:
+    if is_local(account):
+        return Plan(venue, Data.SANDBOX, account, users, proof=proof)
+    if proof:
         raise RefusedBySafety(
             "A proof works on loopback alone.", remedy="Leave out TRADING_PROOF, or the ANGEL_ONE_… settings."
         )
-    return Plan(venue, Data.SANDBOX if local else Data.LIVE, account, users, proof=proof)
+    return Plan(venue if venue is Venue.PAPER else Venue.LIVE, Data.LIVE, account, users)
 
 
 def _several(settings: Settings, path: Path, account: BrokerAccount | None, venue: Venue) -> Plan:
@@ -155,14 +154,18 @@ def stored_accounts(settings: Settings, *only: str) -> tuple[BrokerAccount, ...]
 
     Raises:
         ConfigurationError: Credentials cannot be read: of one of these users, or any that there are.
+        RefusedBySafety: An endpoint is no host of the broker's.
     """
     store = CredentialStore(settings.home, settings.secrets_key)
+    urls = _endpoints(settings)
+    base, feed, order_feed = urls.values()
     lost = {} if only else unreadable(settings)
     if lost and len(lost) == len(store.users()) and missing_credentials(settings):
         # Without any account a run would take a sandbox of its own for what it was to trade with.
         raise next(iter(lost.values()))
-    found = (store.load(user_id) for user_id in only or store.users() if user_id not in lost)
-    base, feed, order_feed = (str(getattr(settings, name.lower()) or "") for name in ENDPOINTS)
+    found = [store.load(user_id) for user_id in only or store.users() if user_id not in lost]
+    if found:
+        _require_own(urls)
     return tuple(
         BrokerAccount(
             each.user_id, Secret(each.api_key), Secret(each.client_code), Secret(each.pin),
@@ -193,9 +196,10 @@ def account_of(settings: Settings, *, others: bool = False) -> BrokerAccount | N
 
     Raises:
         ConfigurationError: Something of it is missing; every name is told with what belongs there.
+        RefusedBySafety: An endpoint is no host of the broker's.
     """
     missing = missing_credentials(settings)
-    urls = {name: str(getattr(settings, name.lower()) or "") for name in ENDPOINTS}
+    urls = _endpoints(settings)
     given = [name for name, url in urls.items() if url]
     none = len(missing) == len(CREDENTIALS)
     if none and not given:
@@ -212,6 +216,7 @@ def account_of(settings: Settings, *, others: bool = False) -> BrokerAccount | N
         )
     if none:
         return None
+    _require_own(urls)
     key, code, pin, totp = (
         settings.angel_one_api_key,
         settings.angel_one_client_code,
@@ -224,9 +229,27 @@ def account_of(settings: Settings, *, others: bool = False) -> BrokerAccount | N
         settings.angel_one_proxy or "",
         settings.angel_one_registered_address or "",
     )
-    base, feed, order_feed = (urls[name] for name in ENDPOINTS)
+    base, feed, order_feed = urls.values()
     quantity = settings.angel_one_modify_quantity
     return BrokerAccount(OWNER, key, code, pin, totp, base, feed, order_feed, egress, quantity)
+
+
+def _endpoints(settings: Settings) -> dict[str, str]:
+    return {name: str(getattr(settings, name.lower()) or "") for name in ENDPOINTS}
+
+
+def _require_own(urls: Mapping[str, str]) -> None:
+    """Make sure that endpoints are on this machine or the broker's own: no other host gets a credential.
+
+    Raises:
+        RefusedBySafety: One is elsewhere.
+    """
+    for name, url in urls.items():
+        if url and not is_loopback(url) and (host := urlsplit(url).hostname) not in own_hosts(BROKER):
+            raise RefusedBySafety(
+                f"{name}: {host} is neither this machine nor a host of Angel One.",
+                remedy="Leave the three endpoints out for Angel One's own, or name a `trading sandbox`.",
+            )
 
 
 def missing_credentials(settings: Settings) -> list[str]:

@@ -31,7 +31,7 @@ from app.system import (
 )
 from order.place import Place
 from shared import failpoint
-from shared.errors import ConfigurationError, LoginRefused, VenueUnavailable
+from shared.errors import ConfigurationError, LoginRefused, RefusedBySafety, VenueUnavailable
 from shared.quotes import QuoteBoard
 from shared.settings import Settings
 from strategy.outbox import LOCK_FILE as OUTBOX_LOCK
@@ -391,6 +391,11 @@ def _start(options: RunOptions) -> tuple[Settings, Plan]:
         raise ConfigurationError(
             f"--speed does not fit: the {chosen.data} market has its own time.",
             remedy="Give it to `trading sandbox`, or leave the ANGEL_ONE_… settings out.",
+        )
+    if chosen.orders is Venue.LIVE and settings.strategies_file is None:
+        raise RefusedBySafety(
+            "The strategies that come with this project are a demonstration: they trade no real money.",
+            remedy="Name your own: STRATEGIES_FILE=strategies.toml.",
         )
     configure_logs(settings, to_screen=not options.as_json)
     if chosen.proof:

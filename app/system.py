@@ -18,6 +18,7 @@ from order.lanes import Dialer
 from order.manager import OrderManager
 from order.subscriber import SignalSubscriber
 from shared.bus.client import Bus
+from shared.bus.pointer import engine_of
 from shared.bus.signing import load_signal_key
 from shared.clock import SystemClock
 from shared.errors import ConfigurationError, StoreError
@@ -104,7 +105,7 @@ async def open_engine(
     secret = settings.signal_key
     key = load_signal_key(settings.home, secret.reveal() if secret else None)
     configs = load_configs(settings.strategies_file)
-    outbox = await Outbox.open(settings.home, environment, SystemClock())
+    outbox = await Outbox.open(settings.home, environment, SystemClock(), engine=engine_of(environment))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(outbox.close)
         # First of all: what was accepted goes on its way while the market's history is still being fetched.
@@ -157,7 +158,7 @@ async def open_orders(
         settings: As read.
         bus: Connected.
         board: Prices; fed in this process, or from the bus when *alone*.
-        environment: What the store is marked with: `paper` or `sandbox`.
+        environment: What the store is marked with: `paper`, `sandbox`, `live` or `proof`.
         remotes: The account of each user that has one, by user id.
         run: The market that these accounts trade in: what they hold is ours before any price has come.
         group: One user group only.
@@ -186,7 +187,9 @@ async def open_orders(
         if group is not None and group not in manager.groups():
             known = ", ".join(manager.groups()) or "none"
             raise ConfigurationError(f"No user is in the group {group!r}.", remedy=f"Groups: {known}.")
-        subscriber = SignalSubscriber(group=group, settings=settings, bus=bus, quotes_from_bus=alone)
+        subscriber = SignalSubscriber(
+            group=group, settings=settings, bus=bus, engine=engine_of(environment), quotes_from_bus=alone
+        )
         try:
             await subscriber.initialize(manager)
             await subscriber.start_listening()

@@ -38,7 +38,7 @@ class Turned(msgspec.Struct, frozen=True, kw_only=True):
     """Where a switch was turned, and what came of it there.
 
     Attributes:
-        environment: What the books are marked with: `paper`, `sandbox`, `proof`.
+        environment: What the books are marked with: `paper`, `sandbox`, `live`, `proof`.
         books: The state folder that keeps them, or the address of the database, without its password.
         group: On PostgreSQL; None on SQLite.
         running: Whether a running system took it; else it holds from the next start.

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Set
 from contextlib import closing
 
-from app.connections import BROKER, user_ids, users_accounts
+from app.connections import user_ids, users_accounts
 from app.doctor import Finding
-from app.plan import plan, unreadable
+from app.plan import BROKER, plan, unreadable
 from order.reading import Reader
 from shared.errors import StoreError, TradingError
 from shared.settings import Settings

@@ -13,7 +13,7 @@ import msgspec
 
 from app.credentials import NAMES, Credentials, CredentialStore, checked, from_file
 from app.plan import ENDPOINTS, stored_accounts
-from app.review import keeper
+from app.review import environment_of, keeper
 from order.reading import Reader
 from order.user_door import CONNECTED, EXITS_ONLY, LEFT, REMOVED, SET
 from order.users import User
@@ -86,7 +86,8 @@ def keep(user_id: str, file: Path | None, *, ask_totp: bool) -> None:
     print(f"{user_id}: the credentials of {masked_code(credentials.client_code)} are kept, encrypted.")
     became = _noted(settings, user, SET)
     if user.broker != BROKER:
-        print(f"{user_id} trades on {user.broker} until `trading users edit {user_id} --mode sandbox`.")
+        mode = "live" if environment_of(settings) == "live" else "sandbox"
+        print(f"{user_id} trades on {user.broker} until `trading users edit {user_id} --mode {mode}`.")
     elif became == CONNECTED:
         print(f"{user_id} is connected: `trading arm --user {user_id}` opens the account for entries.")
     elif became != ALONE:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from app.listing import size
-from app.plan import plan
+from app.plan import BROKER, Data, Venue, plan
 from app.review import environment_of, keeper
 from order.manager import OrderManager
 from order.reading import Reader
@@ -22,7 +22,7 @@ from order.users import Limits, Terms, User, check_user, shown_users
 from shared.errors import ConfigurationError, RefusedBySafety, StoreError
 from shared.settings import Settings
 
-WORD, BROKER = "import", "angel_one"
+WORD, LIVE = "import", "live"
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,8 +55,9 @@ def add(
     *,
     group: str | None,
     as_json: bool,
+    mode: str | None = None,
 ) -> None:
-    """Add a user and show them.
+    """Add a user and show them; with the *mode* `live` the first one makes live books.
 
     Raises:
         ConfigurationError: The id is taken, or a limit is wrong.
@@ -67,12 +68,13 @@ def add(
     made = _changed(blank, UserChange(limits=values)).limits
 
     async def ask(manager: OrderManager) -> User:
-        chosen = broker or ("paper" if manager.paper else BROKER)
+        # Whoever trades real money has been set to it by name: `--mode live`.
+        chosen = broker or (BROKER if _environment(Settings.load()) in ("sandbox", "proof") else "paper")
         return await manager.add_user(
             user_id, name=name, family=family, algo_id=algo_id, broker=chosen, limits=made, group=group
         )
 
-    _show(_through(Settings.load(), group, ask), as_json)
+    _show(_through(Settings.load(), group, ask, mode), as_json)
 
 
 def change(user_id: str, wanted: Mapping[str, Any], *, group: str | None, as_json: bool) -> None:
@@ -116,26 +118,29 @@ def broker_of(broker: str | None, mode: str | None) -> str | None:
 
     Raises:
         ConfigurationError: Both were, or these books know no such mode.
-        RefusedBySafety: The mode is `live`.
+        RefusedBySafety: It comes to real money, and `--mode live` was not said; or it was, of other books.
     """
-    if mode is None or broker is not None:
-        if mode is not None:
-            raise ConfigurationError("--mode and --broker say the same.", remedy="Give one of them.")
-        return broker
-    if mode == "live":
+    if mode is not None and broker is not None:
+        raise ConfigurationError("--mode and --broker say the same.", remedy="Give one of them.")
+    wanted = mode or broker
+    if wanted in ("paper", "shadow", None):
+        return wanted
+    if mode is not None and mode not in ("sandbox", LIVE):
+        raise ConfigurationError(f"There is no mode {mode!r}.", remedy="paper, shadow, sandbox or live.")
+    books = _environment(Settings.load(), mode)
+    if (mode == LIVE) is not (books == LIVE):
+        asked = "a live user" if mode == LIVE else f"--mode {mode}" if mode else f"--broker {broker}"
         raise RefusedBySafety(
-            "Live trading is not part of this version.", remedy="--mode sandbox rehearses it."
+            f"The books of this state folder are of {books}; {asked} does not belong there.",
+            remedy="A live folder is a place of its own (TRADING_HOME, PAPER_TRADING=false, no endpoints): "
+            "users become live there by `--mode live` alone.",
         )
-    if mode in ("paper", "shadow"):
-        return mode
-    if mode != "sandbox":
-        raise ConfigurationError(f"There is no mode {mode!r}.", remedy="paper, shadow or sandbox.")
-    if _environment(Settings.load()) == "paper":
+    if mode == "sandbox" and books == "paper":
         raise ConfigurationError(
             "The books of this state folder are of paper.",
             remedy="A rehearsal has a folder of its own: set TRADING_HOME, and PAPER_TRADING=false.",
         )
-    return BROKER
+    return broker or BROKER
 
 
 def pairs(values: Sequence[str]) -> dict[str, Decimal | bool]:
@@ -207,6 +212,8 @@ def import_file(file: Path, *, yes: bool, group: str | None) -> None:
     for each in wanted:
         check_user(each.user_id, each.limits, each.subscriptions, each.algo_id)
     stored = {each.user_id: each for each in _stored(settings)}
+    if _environment(settings) == LIVE:
+        wanted = [_not_live_by_file(each, stored.get(each.user_id)) for each in wanted]
     lines = [line for each in wanted for line in _differences(stored.get(each.user_id), each)]
     if not lines:
         print("Nothing would change.")
@@ -228,35 +235,37 @@ def import_file(file: Path, *, yes: bool, group: str | None) -> None:
 # -- inside --------------------------------------------------------------------------------------------
 
 
-def _through(settings: Settings, group: str | None, ask: Any) -> Any:
+def _through(settings: Settings, group: str | None, ask: Any, mode: str | None = None) -> Any:
     async def run() -> Any:
-        async with _manager(settings, group) as manager:
+        async with _manager(settings, group, mode) as manager:
             return await ask(manager)
 
     return asyncio.run(run())
 
 
-def _environment(settings: Settings) -> str:
-    """Return what the books are marked with, or will be by what the settings say."""
+def _environment(settings: Settings, mode: str | None = None) -> str:
+    """Return what the books are marked with, or will be by what the settings and a user's *mode* say."""
     try:
         return environment_of(settings)
     except StoreError:
         if settings.postgres_url is None and any(settings.home.glob("*.db")):
             raise  # there are some, and they cannot be read
-    return plan(settings).environment
+    chosen = plan(settings)
+    # Before anybody has credentials nothing but the word tells live books from a rehearsal on our own.
+    nobody = chosen.orders is Venue.SANDBOX and chosen.data is Data.EMBEDDED and not chosen.proof
+    return LIVE if mode == LIVE and nobody else chosen.environment
 
 
-def _manager(settings: Settings, group: str | None) -> OrderManager:
+def _manager(settings: Settings, group: str | None, mode: str | None) -> OrderManager:
     """Return who keeps the books; where there are none yet, they are made for what the settings say."""
     try:
         return keeper(settings, group)
     except StoreError:
         if settings.postgres_url is None and any(settings.home.glob("*.db")):
             raise  # there are some, and they cannot be read
-    chosen = plan(settings)
-    paper = chosen.environment == "paper"
+    books = _environment(settings, mode)
     return OrderManager(
-        paper, environment=chosen.environment, settings=settings, group=group, demo_strategies=None
+        books == "paper", environment=books, settings=settings, group=group, demo_strategies=None
     )
 
 
@@ -307,6 +316,15 @@ def _stored(settings: Settings) -> list[Exported]:
         )
         for user in users
     ]  # fmt: skip
+
+
+def _not_live_by_file(wanted: Exported, stored: Exported | None) -> Exported:
+    """Return *wanted* on paper where no `--mode live` has been said of them yet: a file turns nobody live."""
+    if wanted.broker != BROKER or (stored is not None and stored.broker == BROKER):
+        return wanted
+    remedy = f"`trading users edit {wanted.user_id} --mode live` makes them live"
+    print(f"{wanted.user_id}: comes on paper; {remedy}.")
+    return msgspec.structs.replace(wanted, broker="paper")
 
 
 def _differences(before: Exported | None, after: Exported) -> list[str]:

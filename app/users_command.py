@@ -42,7 +42,7 @@ Mode = Annotated[
     typer.Option(
         "--mode",
         help="In place of --broker: `paper` fills here, `shadow` tells what would be sent and sends nothing, "
-        "`sandbox` goes to an account of theirs; `live` is not part of this version.",
+        "`sandbox` goes to an account of theirs in a rehearsal, `live` to it at Angel One: real money.",
     ),
 ]
 LimitValues = Annotated[
@@ -85,7 +85,7 @@ def add(
 
     chosen = users.broker_of(broker, mode)
     who = user, name or "", family or "", algo_id or ""
-    users.add(*who, chosen, limit or [], group=group, as_json=as_json)
+    users.add(*who, chosen, limit or [], group=group, as_json=as_json, mode=mode)
 
 
 @users_app.command()

@@ -13,6 +13,7 @@ from order.audit import Audit, OutboxRow, audit
 from order.mirror import as_sqlite
 from order.reading import Reader
 from order.stores import open_for_reading
+from shared.bus.pointer import engine_of
 from shared.errors import StoreError
 from shared.store.port import Database
 from shared.store.sqlite import Database as SqliteDatabase
@@ -71,7 +72,8 @@ def verify_home(home: Path, url: str | None = None) -> Verdict:
     """
     with ExitStack() as stack:
         orders, engine = open_stores(home, url, stack)
-        found = audit(orders, "main", "", []) if engine is None else _audit(orders, engine)
+        name = engine_of(orders.meta("environment") or "")
+        found = audit(orders, name, "", []) if engine is None else _audit(orders, engine, name)
     return Verdict(found, _reconciled(home, url, found))
 
 
@@ -102,7 +104,7 @@ def open_stores(
     return orders, stack.enter_context(closing(engine))
 
 
-def _audit(orders: Database, engine: SqliteDatabase) -> Audit:
+def _audit(orders: Database, engine: SqliteDatabase, name: str) -> Audit:
     with orders.snapshot(), engine.snapshot() as sql:
         # Touch both, so that both snapshots begin here, the order store's first.
         orders.connection.execute("SELECT count(*) FROM meta").fetchone()
@@ -110,7 +112,6 @@ def _audit(orders: Database, engine: SqliteDatabase) -> Audit:
         broken: list[str] = []
         rows = (OutboxRow(seq, signal_id) for seq, signal_id in proven_rows(engine, broken.append))
         pruned = int(engine.meta("pruned") or 0)
-        name = engine.meta("engine") or "main"
         found = audit(orders, name, str(epoch[0]) if epoch else "", rows, pruned)
         for line in broken:
             found.find("unexplained", 1, line)

@@ -69,8 +69,12 @@ class BrokerConnection(Protocol):
         """
         ...
 
-    def venue(self) -> RemoteVenue:
-        """Return the account's orders; its order feed is opened on first use."""
+    def venue(self, *, live_orders: bool = False) -> RemoteVenue:
+        """Return the account's orders; its order feed is opened on first use.
+
+        Args:
+            live_orders: Orders may leave for the broker itself; else only for a service on this machine.
+        """
         ...
 
     def market(self, run: str, label: str) -> LiveMarket:

@@ -20,6 +20,7 @@ _STORE_VENUES = {"paper": "broker.paper", "shadow": "broker.shadow"}
 _MASTERS = {"angel_one": "broker.angel_one.master"}
 _CONNECTIONS = {"angel_one": "broker.angel_one.connection"}
 _FRAMES = {"angel_one": "broker.angel_one.frames"}
+_ENDPOINTS = {"angel_one": "broker.angel_one.endpoints"}
 
 
 class FrameReaders(NamedTuple):
@@ -111,6 +112,12 @@ def frame_readers(name: str) -> FrameReaders:
     return FrameReaders(module.decode_tick, module.decode, module.token_key)
 
 
+def own_hosts(name: str) -> frozenset[str]:
+    """Return the host names of the broker *name* itself; no other is given credentials or orders."""
+    hosts: frozenset[str] = import_module(_ENDPOINTS[name]).OWN_HOSTS
+    return hosts
+
+
 def known() -> list[str]:
     """Return the names of all venues."""
     return sorted({*_STORE_VENUES, *_CONNECTIONS})
@@ -125,6 +132,7 @@ __all__ = [
     "frame_readers",
     "instrument_list",
     "known",
+    "own_hosts",
     "store_venue",
     "store_venues",
 ]

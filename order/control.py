@@ -1,7 +1,7 @@
 """The control socket of whoever holds the order lock: commands of others come in here.
 
 One JSON object per line each way over a Unix socket that only its owner may open. A request is
-`{"do": name, "with": {…}}`, an answer `{"ok": …}` or `{"error": {"kind", "what", "remedy"}}`.
+`{"do": name, "with": {…}, "live": bool}`, an answer `{"ok": …}` or `{"error": {"kind", "what", "remedy"}}`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,20 @@ def control_path(home: Path) -> Path:
 
 
 class ControlServer:
-    """Serves commands while the order lock is held."""
+    """Serves commands while the order lock is held.
 
-    def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
+    Args:
+        path: Of the socket.
+        commands: What each does.
+        live_only: Commands that are for those alone who know that these books are live.
+    """
+
+    def __init__(
+        self, path: Path, commands: Mapping[str, Command], live_only: Collection[str] = ()
+    ) -> None:
         self._path = path
         self._commands = commands
+        self._live_only = live_only
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -92,6 +101,11 @@ class ControlServer:
                 "error": {"kind": "ConfigurationError", "what": f"not a command: {error!r}", "remedy": ""}
             }
         try:
+            if request["do"] in self._live_only and request.get("live") is not True:
+                raise RefusedBySafety(
+                    "These books are live, and who asks has not said so.",
+                    remedy='It takes OrderManager(False, environment="live") and PAPER_TRADING=false.',
+                )
             return {"ok": await command(arguments)}
         except TradingError as error:
             kind = type(error).__name__
@@ -99,10 +113,16 @@ class ControlServer:
 
 
 class ControlClient:
-    """Sends commands to the holder of the order lock."""
+    """Sends commands to the holder of the order lock.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: Of the socket.
+        live: Who asks has said that they mean live books.
+    """
+
+    def __init__(self, path: Path, *, live: bool = False) -> None:
         self._path = path
+        self._live = live
 
     async def ask(
         self, do: str, arguments: Mapping[str, object] | None = None, timeout_s: float = TIMEOUT_S
@@ -113,7 +133,7 @@ class ControlClient:
             TradingError: What the other side raised, as its own kind.
             LockHeld: Nobody answers on the socket although the lock is held.
         """
-        request = {"do": do, "with": dict(arguments or {})}
+        request = {"do": do, "with": dict(arguments or {}), "live": self._live}
         try:
             async with asyncio.timeout(timeout_s):
                 reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_LINE_BYTES)

@@ -115,12 +115,16 @@ class Lanes:
     async def join(self, user: User) -> bool:
         """Open and connect the account of a *user* who came after the start; return whether they have a lane.
 
-        A live account is closed for entries where its user, as they are now, is a stranger to the others.
+        One whose orders go elsewhere by now is let go of: nothing of theirs is open there. A live account is
+        closed for entries where its user, as they are now, is a stranger to the others.
 
         Raises:
             LockHeld: As `connect`.
             ConfigurationError, LoginRefused, VenueUnavailable: Their account cannot be opened.
         """
+        lane = self._lanes.get(user.user_id)
+        if lane is not None and self._dialer is not None and user.broker != lane.venue.name:
+            return not await self.leave(user)
         async with self._dialling:
             at_broker = user.broker not in self._books.desk.venues
             if self._dialer is not None and at_broker and user.user_id not in self._remotes:
@@ -159,7 +163,7 @@ class Lanes:
         return True
 
     async def leave(self, user: User) -> bool:
-        """Let go of the account of *user*, whose credentials are gone; False: it stays, for exits alone."""
+        """Let go of the account of *user*, who has none any more; False: it stays, for exits alone."""
         lane = self._lanes.get(user.user_id)
         if lane is None:
             self._remotes.pop(user.user_id, None)
@@ -234,6 +238,12 @@ class Lanes:
             except (StoreError, LockHeld) as error:
                 log.error("disarming is not in the journal", user=lane.user_id, why=error.what)
         return [lane.state(ready=not lane.trouble) for lane in chosen]
+
+    def stopped(self, asked: TurnRequest) -> None:
+        """Close live accounts that a human has stopped: they take entries when the words are typed anew."""
+        if self._books.desk.live and asked.level is not Level.OFF and not asked.strategy_id:
+            lanes = [lane for user_id, lane in self._lanes.items() if asked.user_id in ("", user_id)]
+            self._close(lane.user_no for lane in lanes)
 
     async def read(self) -> None:
         """Read all books now, as far as they can be had."""

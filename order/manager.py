@@ -52,6 +52,9 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 DEMO_STRATEGIES = ("ma_crossover",)
+LIVE = "live"
+LIVE_ONLY = frozenset({"execute_order", "modify_order", "add_user", "change_user"})
+"""Asked of live books, these may come to real orders: a script that means paper or a rehearsal may not."""
 
 
 @dataclass(slots=True)
@@ -75,12 +78,13 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
         clock: The machine's where not given.
         quotes: Prices of the engine or a feed; without them orders fill from their own price.
         venues: Venues by name, in place of the registry's.
-        environment: What the store is marked with: `paper`, or `sandbox` for a rehearsal of live trading, or
-            `proof`.
+        environment: What the store is marked with: `paper`, `sandbox` for a rehearsal of live trading,
+            `live`, or `proof`.
         remotes: The account at a broker of each user that has one, by user id.
         dialer: Opens accounts of users who come later, or whose credentials change; None: nobody does.
         group: The user group to serve where the books are on PostgreSQL; `default` where None.
-        demo_strategies: What the three demo users of a first start subscribe to; None: it makes none.
+        demo_strategies: What the three demo users of a first start subscribe to; None: it makes none. Live
+            books never have any.
     """
 
     def __init__(
@@ -106,7 +110,8 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
         self._environment = environment
         self._remotes = dict(remotes or {})
         self._dialer = dialer
-        self._demo_strategies = None if demo_strategies is None else list(demo_strategies)
+        none = demo_strategies is None or environment == LIVE
+        self._demo_strategies = None if none else list(demo_strategies or ())
         self._open: _Open | None = None
         self._remote: ControlClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -128,28 +133,37 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
         """Open the books, or find out who has them open.
 
         Raises:
-            RefusedBySafety: Live trading, or a store of another environment.
+            RefusedBySafety: One of two consents is missing, or an account or the store is not of the kind
+                that these books are.
             StoreError: The store cannot be used.
         """
         if self._open is not None or self._remote is not None:
             return
-        if not self.paper and self._environment not in ("sandbox", "proof"):
+        if not self.paper and self._environment not in ("sandbox", LIVE, "proof"):
             raise RefusedBySafety(
-                "Live trading is not part of this version.", remedy="Set PAPER_TRADING=true, or leave it out."
+                f"Orders that leave have books of their own, and these are of {self._environment}.",
+                remedy='Say environment="sandbox" for a rehearsal or "live", in a folder of its own.',
+            )
+        if not self.paper and any(each.local is self._live for each in self._remotes.values()):
+            raise RefusedBySafety(
+                f"An account is {'on this machine' if self._live else 'at a real host'}, and the books are "
+                f"{self._environment}.",
+                remedy="A rehearsal and real money have a state folder each (TRADING_HOME).",
             )
         if self.paper and (self._environment not in ("paper", "proof") or self._remotes):
             raise RefusedBySafety(
                 "Orders would leave this machine although PAPER_TRADING is on.",
-                remedy="Set PAPER_TRADING=false for a rehearsal on a sandbox.",
+                remedy="Both must say so: PAPER_TRADING=false and OrderManager(False, …).",
             )
         lock = self.place.lock()
         if not lock.try_acquire():
-            self._remote = ControlClient(self.place.control)
+            self._remote = ControlClient(self.place.control, live=self._live)
             return
         thread = OwnedThread("order")
         try:
             books = await thread.run(self._open_books)
-            control = ControlServer(self.place.control, self._commands())
+            live_only = LIVE_ONLY if self._live else ()
+            control = ControlServer(self.place.control, self._commands(), live_only)
             await control.start()
         except BaseException:
             thread.close()
@@ -258,6 +272,11 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
 
     # -- inside ----------------------------------------------------------------------------------
 
+    @property
+    def _live(self) -> bool:
+        """Whether the caller has said that the books are live; that PAPER_TRADING is off, is asked before."""
+        return self._environment == LIVE and not self.paper
+
     def _here(self) -> _Open:
         if self._open is None:
             if self._remote is not None:
@@ -277,7 +296,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
             venues=venues,
             port=self.board,
             clock=self._clock,
-            policy=policy_of(self.settings),
+            policy=policy_of(self.settings, self._environment),
             software=software(),
             latch=(self.home / LATCH_FILE).exists,
         )

@@ -18,6 +18,7 @@ from order.house import House
 from order.journal import Journal
 from order.orders import Changes, Order, Purpose
 from order.policy import Policy
+from order.risk import LIVE
 from order.switches import Switches, book_scope
 from order.users import Terms, User, whole_paise
 from order.wire import Line
@@ -106,6 +107,7 @@ class Memory:
         self.touched: dict[BookKey, Guard] = {}
         self.stop_becomes_exit, self.modify_is_total = policy.stop_becomes_exit, policy.modify_is_total
         self.plans = DayPlans(calendar, policy.square_off)
+        self.live = policy.live
         self.bells: dict[tuple[str, str], int] = {}
         self._amended: dict[int, Amendment] = {}
 
@@ -245,6 +247,8 @@ class Memory:
             return "feed_silent", f"no price has come since {instant(since_us + IST_OFFSET_US):%H:%M:%S}"
         if user.broker in self.venues:
             return None
+        if self.live and (market := self._names[key[0]]) != LIVE:
+            return "not_live", f"real money follows the live market alone, not {market}"
         armed = self.armed.get(user.user_no)
         if armed is None:
             return "no_account", f"no account of {user.user_id} at {user.broker} is connected"

@@ -22,6 +22,7 @@ class Policy(msgspec.Struct, frozen=True):
             modify would come on top.
         house_gross: Gross exposure of all users together, as a multiple of their capital.
         house_loss_percent: Day's loss of all users together that closes everything, percent of their capital.
+        live: The books are live: accounts at a broker follow the live market alone.
     """
 
     stop_becomes_exit: bool = True
@@ -29,14 +30,16 @@ class Policy(msgspec.Struct, frozen=True):
     modify_is_total: bool = True
     house_gross: Decimal = HOUSE_GROSS
     house_loss_percent: Decimal = HOUSE_LOSS_PERCENT
+    live: bool = False
 
 
-def policy_of(settings: Settings) -> Policy:
-    """Return what *settings* choose."""
+def policy_of(settings: Settings, environment: str) -> Policy:
+    """Return what *settings* choose for books that are marked with *environment*."""
     return Policy(
         settings.angel_one_stop_exit == "modify",
         settings.square_off,
         settings.angel_one_modify_quantity == "total",
         settings.house_max_gross,
         settings.house_day_loss_percent,
+        environment == "live",
     )

@@ -56,6 +56,10 @@ _RULES: dict[str, tuple[str, str]] = {
         "No account at the broker is connected for this user.",
         "`trading users credentials set {user}`; it is connected at once where `trading run` runs.",
     ),
+    "not_live": (
+        "It is of a replay or a made-up market, or came before any price: these books are live.",
+        "Run what is no live market in a state folder of its own (TRADING_HOME).",
+    ),
     "not_armed": (
         "The account takes exits only: nobody has armed it since the start, or it has no session.",
         "`trading accounts` says how it stands; mend what it notes, then `trading arm --user {user}`.",

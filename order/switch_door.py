@@ -10,6 +10,7 @@ import msgspec
 
 from order.bookkeeper import Bookkeeper
 from order.control import ControlClient
+from order.lanes import Lanes
 from order.latch import latch
 from order.orders import Order
 from order.switches import Level, SwitchView, TurnRequest
@@ -22,6 +23,7 @@ class Opened(Protocol):
 
     thread: OwnedThread
     books: Bookkeeper
+    lanes: Lanes
 
 
 class SwitchDoor:
@@ -40,6 +42,8 @@ class SwitchDoor:
     async def turn(self, asked: TurnRequest) -> list[SwitchView]:
         """Turn a switch, durably; return those that are on then. No entry that it stops leaves afterwards.
 
+        In live books an account that it stops is closed, too: once it is resumed it has to be armed anew.
+
         Raises:
             ConfigurationError: There is no such user or strategy, or a stronger switch stands there already.
         """
@@ -51,6 +55,7 @@ class SwitchDoor:
             return msgspec.convert(answer, list[SwitchView])
         opened = self._here()
         views, sends = await opened.thread.run(opened.books.turn, asked)
+        opened.lanes.stopped(asked)
         if house and asked.level is Level.OFF:
             latch(self.home, asked.level)
         self._dispatch(sends)

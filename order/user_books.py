@@ -22,6 +22,7 @@ class UserBooks:
     desk: Desk
     store: OrderStore
     recorder: Recorder
+    armed: dict[int, bool]
     _clock: Clock
     _by_id: Mapping[str, User] | None = None
     _subscribers: dict[tuple[str, str], list[User]] | None = None
@@ -62,6 +63,8 @@ class UserBooks:
             raise
         self.desk.know_user(user)
         self._forget_users()
+        if known is not None and known.broker != user.broker and user.user_no in self.armed:
+            self.armed[user.user_no] = False  # somebody has armed what they were before
         return user
 
     def change_user(self, user_id: str, change: UserChange) -> tuple[User, list[Order]]:

@@ -146,7 +146,8 @@ class StrategyEngine:
         settings = self.settings or _settings()
         if not settings.paper_trading:
             raise RefusedBySafety(
-                "Live trading is not part of this version.", remedy="Set PAPER_TRADING=true, or leave it out."
+                "An engine on its own publishes for paper, and PAPER_TRADING is off.",
+                remedy="`trading run` rehearses and trades; here set PAPER_TRADING=true, or leave it out.",
             )
         outbox = await Outbox.open(settings.home, "paper", self._clock)
         self._resources.push_async_callback(outbox.close)

@@ -13,7 +13,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from order.control import control_path
 
@@ -30,7 +30,13 @@ parameters = { short_window = 2, long_window = 5, min_confidence = 0.0 }
 
 
 class Rehearsal:
-    """A sandbox, a state folder beside it, and the commands of an operator."""
+    """A sandbox, a state folder beside it, and the commands of an operator.
+
+    Attributes:
+        command: Starts `trading`.
+    """
+
+    command: ClassVar[list[str]] = TRADING
 
     def __init__(self, folder: Path, strategies: str = BRISK) -> None:
         self.folder = folder
@@ -47,7 +53,7 @@ class Rehearsal:
     def sandbox(self, *options: str) -> subprocess.Popen[bytes]:
         """Start the sandbox; one after the first comes back on the same port with the same orders."""
         port = self.base_url.rpartition(":")[2] or "0"
-        command = [*TRADING, "sandbox", "--port", port, "--json", "--start-day", "2000-01-03"]
+        command = [*self.command, "sandbox", "--port", port, "--json", "--start-day", "2000-01-03"]
         command += ["--state", str(self.folder / "sandbox.state"), *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=self.folder, env=self.environment)
         self.running.append(process)
@@ -70,13 +76,13 @@ class Rehearsal:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / "run.out").open("ab") as out:
-            command = [*TRADING, *arguments]
+            command = [*self.command, *arguments]
             process = subprocess.Popen(command, stdout=out, stderr=out, cwd=self.folder, env=self.environment)
         self.running.append(process)
         return process
 
     def trading(self, *arguments: str) -> tuple[int, str]:
-        command = [*TRADING, *arguments]
+        command = [*self.command, *arguments]
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, timeout=PATIENCE_S
         )

@@ -53,7 +53,9 @@ class Connection:
         self._clock = clock
         self._instruments = instruments
         self._limiter = limiter or Limiter(clock)
-        self._transport = Transport(account.base_url or REAL_ROOT, account.egress)
+        self._root = account.base_url or REAL_ROOT
+        self._transport = Transport(self._root, account.egress)
+        self._orders: Transport | None = None
         vault = None if self._transport.local and key is None else Vault.open(key)
         kept = KeptTokens(home, account.user_id, vault)
         self._session = Session(account, self._transport, self._limiter, clock, kept)
@@ -93,14 +95,23 @@ class Connection:
             raise
         return made
 
-    def venue(self) -> AngelOneVenue:
-        """Return the account's orders."""
-        account = self._account
+    def venue(self, *, live_orders: bool = False) -> AngelOneVenue:
+        """Return the account's orders.
+
+        Args:
+            live_orders: Orders may go to the broker's own host. They leave by a transport of their own: what
+                reads the market, even with the same session, cannot write.
+        """
+        account, rest = self._account, self.rest
+        if live_orders and not self._transport.local:
+            if self._orders is None:
+                self._orders = Transport(self._root, account.egress, live_orders=True)
+            rest = Rest(self._orders, self._session, self._limiter)
         feed = OrderFeed(
             account.order_feed_url or REAL_ORDER_FEED, self._session, account.egress, self._clock
         )
         return AngelOneVenue(
-            self.rest, feed, self._instruments, self._clock, masked_code(account.client_code.reveal()),
+            rest, feed, self._instruments, self._clock, masked_code(account.client_code.reveal()),
             _identity(account), account.modify_quantity, account.egress.registered_address,
         )  # fmt: skip
 
@@ -135,6 +146,8 @@ class Connection:
         """Close the connections; the session stays valid until midnight."""
         await self._session.close()
         await self._transport.close()
+        if self._orders is not None:
+            await self._orders.close()
 
 
 def make(

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 REAL_ROOT = "https://apiconnect.angelone.in"
 REAL_FEED = "wss://smartapisocket.angelone.in/smart-stream"
 REAL_ORDER_FEED = "wss://tns.angelone.in/smart-order-update"
+OWN_HOSTS = frozenset(str(urlsplit(url).hostname) for url in (REAL_ROOT, REAL_FEED, REAL_ORDER_FEED))
+"""The service's own names: no other host but this machine is given credentials or orders."""
 
 _AUTH = "/rest/auth/angelbroking"
 _SECURE = "/rest/secure/angelbroking"
@@ -78,7 +81,7 @@ class Endpoint:
     """One call.
 
     Attributes:
-        write: It changes orders or GTT rules: it goes to loopback only in this version.
+        write: It changes orders or GTT rules: see the gate of `broker.angel_one.transport`.
     """
 
     method: str

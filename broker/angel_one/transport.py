@@ -1,7 +1,8 @@
-"""Where bytes leave: TLS verified, IPv4 only, one request for each call, writes to loopback alone.
+"""Where bytes leave: TLS verified, IPv4 only, one request for each call, writes past a gate.
 
 The gate stands here, below everything that could be configured: an order or GTT write to any other host
-than this machine is refused before a connection is opened, whatever the settings say.
+than this machine is refused before a connection is opened, whatever the settings say. It lets through a
+transport that was made for live orders, and that one to the broker's own host alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from broker.account import Egress
-from broker.angel_one.endpoints import Endpoint
+from broker.angel_one.endpoints import OWN_HOSTS, Endpoint
 from shared.errors import ConfigurationError, RefusedBySafety, VenueUnavailable
 
 CONNECT_TIMEOUT_S = 2.0
@@ -71,12 +72,13 @@ class Transport:
     Args:
         root: `scheme://host[:port]`, nothing more.
         egress: Where traffic leaves.
+        live_orders: Order and GTT writes may go to the broker's own host; only a live run's accounts ask so.
 
     Raises:
         ConfigurationError: *root* is no such address, or is plain http on another machine.
     """
 
-    def __init__(self, root: str, egress: Egress) -> None:
+    def __init__(self, root: str, egress: Egress, *, live_orders: bool = False) -> None:
         try:
             parts = urlsplit(root)
             host = parts.hostname or ""
@@ -91,6 +93,7 @@ class Transport:
                 f"{_shown(root)} is not the root of a service.", remedy="Write https://host, without a path."
             )
         self.local = host in LOOPBACK
+        self._writes = self.local or (live_orders and host in OWN_HOSTS)
         if parts.scheme == "http" and not self.local:
             raise ConfigurationError(
                 f"{_shown(root)} would send credentials in the clear.", remedy="http:// is for loopback only."
@@ -103,7 +106,7 @@ class Transport:
         """Send one request, once, and return its answer.
 
         Raises:
-            RefusedBySafety: A write to another machine.
+            RefusedBySafety: A write that the gate does not let through.
             NeverLeft: No connection.
             AnswerLost: Anything later.
         """
@@ -156,10 +159,11 @@ class Transport:
             await session.close()
 
     def _gate(self) -> None:
-        if not self.local:
+        if not self._writes:
             raise RefusedBySafety(
-                f"An order call to {self.root} is refused: real hosts are read-only in this version.",
-                remedy="Orders go to a `trading sandbox` on loopback.",
+                f"An order call to {self.root} is refused: this connection only reads there.",
+                remedy="Orders go to a `trading sandbox` on loopback, or to Angel One out of a live "
+                "`trading run` (see docs/from-paper-to-live.md).",
             )
 
     def _opened(self) -> aiohttp.ClientSession:

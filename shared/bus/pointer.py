@@ -135,6 +135,14 @@ def is_entry_good(
     return key.is_good(signature, b"signal", engine.encode(), epoch.encode(), str(seq).encode(), payload)
 
 
+def engine_of(environment: str) -> str:
+    """Return the name of the engine of a state folder of that *environment*.
+
+    That of live books is another: on a Redis that folders share, no replay or rehearsal feeds real money.
+    """
+    return "live" if environment == "live" else "main"
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """The keys and channels of one engine.

@@ -99,7 +99,7 @@ def test_what_changed_of_a_strategy_is_told_at_the_next_arming(
     assert trading("verify", home=home).returncode == 0
 
 
-# -- at real hosts: brokers that answer as told, for no order goes there in this version -----------------
+# -- at real hosts: brokers that answer as told, for no test goes there ------------------------------------
 
 NOW_US = 1_722_830_400_000_000  # 2024-08-05 09:30 IST, the day after that of the instrument list
 
@@ -112,7 +112,7 @@ async def live(tmp_path: Path) -> AsyncIterator[OrderManager]:
         venue.local, venue.address, venue.registered_address = False, "203.0.113.7", "203.0.113.7"
     settings = Settings.load(None, home=tmp_path / "var", paper_trading=False)
     async with OrderManager(
-        False, environment="sandbox", settings=settings, clock=ManualClock(NOW_US), remotes=venues,
+        False, environment="live", settings=settings, clock=ManualClock(NOW_US), remotes=venues,
         demo_strategies=None,
     ) as manager:  # fmt: skip
         for name in venues:

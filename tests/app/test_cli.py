@@ -3,15 +3,19 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from app.cli import app
@@ -192,13 +196,15 @@ def test_several_wrong_settings_are_told_at_once(tmp_path: Path) -> None:
         assert name in message(result)
 
 
-def test_live_trading_is_refused_by_safety(tmp_path: Path) -> None:
+def test_credentials_go_to_no_host_but_the_brokers(tmp_path: Path) -> None:
     account = {"API_KEY": "k3y", "CLIENT_CODE": "A123456", "PASSWORD": "1234", "TOTP_SECRET": "JBSWY3DPEHPK"}
     given = {f"ANGEL_ONE_{name}": value for name, value in account.items()}
-    result = invoke("run", home=tmp_path / "var", PAPER_TRADING="false", **given)
-    assert result.exit_code == 3
-    assert "read-only" in message(result)
-    assert "PAPER_TRADING" in message(result)
+    names = {"BASE_URL": "https", "FEED_URL": "wss", "ORDER_FEED_URL": "wss"}
+    given |= {f"ANGEL_ONE_{name}": f"{scheme}://broker.example" for name, scheme in names.items()}
+    for paper in ("true", "false"):
+        result = invoke("run", home=tmp_path / "var", PAPER_TRADING=paper, **given)
+        assert result.exit_code == 3
+        assert "ANGEL_ONE_BASE_URL: broker.example is neither this machine nor" in message(result)
     assert not (tmp_path / "var").exists()
 
 
@@ -294,3 +300,22 @@ def test_every_option_of_every_command_is_explained() -> None:
 
 def test_no_setting_of_the_machine_reaches_these_tests() -> None:
     assert Settings.load().home == Path("var").absolute()
+
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/from-paper-to-live.md", "docs/postgresql.md"])
+def test_commands_that_a_page_names_exist_with_their_options(page: str) -> None:
+    blocks = re.findall(r"^```\n(.*?)^```", (PROJECT / page).read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line.partition("#")[0] for block in blocks for line in block.splitlines()]
+    commands = [each.strip() for line in lines for each in line.split("&&")]
+    named = [each for each in commands if each.startswith("trading ")]
+    assert named
+    for words in named:
+        command: Any = get_command(app)
+        given = shlex.split(words)[1:]
+        while given and given[0] in getattr(command, "commands", {}):
+            command, given = command.commands[given[0]], given[1:]
+        assert not (hasattr(command, "commands") and given and not given[0].startswith("-")), words
+        command.make_context(words, given)  # raises where an option is none

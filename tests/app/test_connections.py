@@ -49,6 +49,16 @@ async def test_accounts_are_of_users_who_trade_there_and_of_the_group_that_is_se
     assert list(user_ids(settings)) == ["asha", "bharat", "chitra", "user_001"]
 
 
+async def test_live_account_is_connected_for_who_is_live_alone(tmp_path: Path) -> None:
+    settings = Settings.load(env_file=None, home=tmp_path, paper_trading=False)
+    everybody = replace(plan_of("user_001", "asha", "bala"), orders=Venue.LIVE)
+    assert users_accounts(everybody, settings, None) == [], "no user is made up"
+    async with OrderManager(False, environment="live", settings=settings) as manager:
+        for name, broker in (("asha", "angel_one"), ("bala", "paper"), ("user_001", "shadow")):
+            await manager.add_user(name, broker=broker)
+    assert [each.user_id for each in users_accounts(everybody, settings, None)] == ["asha"]
+
+
 async def test_account_whose_broker_does_not_answer_holds_up_no_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,7 +78,7 @@ async def test_account_whose_broker_does_not_answer_holds_up_no_start(
     wrong = replace(silent[0], user_id="chitra", client_code=Secret("C1"), totp_secret=Secret("no secret!"))
     silent = [replace(each, totp_secret=Secret("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")) for each in silent]
     async with asyncio.timeout(5), contextlib.AsyncExitStack() as stack:
-        lines = _Lines(stack, settings, {})
+        lines = _Lines(stack, settings, {}, plan_of())
         found = await lines.venues([*silent, wrong])
         assert asked.is_set()
         assert sorted(found) == ["asha", "bharat", "chitra"]
@@ -93,8 +103,13 @@ class Line:
     def market(self, run: str, label: str) -> Market:
         return Market(self.account.user_id)
 
-    def venue(self) -> ScriptedVenue:
-        return ScriptedVenue()
+    def venue(self, *, live_orders: bool = False) -> ScriptedVenue:
+        venue = ScriptedVenue()
+        venue.local = not live_orders
+        return venue
+
+    async def end(self) -> None:
+        self.good = False
 
     async def close(self) -> None:
         return None
@@ -139,6 +154,25 @@ async def test_market_is_read_with_the_next_account_that_has_a_session(
         plan = live_plan(orders, "asha", "bharat")
         async with connections.open_connections(plan, settings, 1.0) as lines:
             assert (await reader(lines.market), bool(lines.remotes)) == (read_by, orders is Venue.SANDBOX)
+
+
+@pytest.mark.parametrize("orders", [Venue.SANDBOX, Venue.LIVE])
+async def test_live_plan_alone_asks_for_live_orders_and_who_comes_back_logs_in_anew(
+    orders: Venue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch)
+    settings = Settings.load(env_file=None, home=tmp_path)
+    monkeypatch.setattr(connections, "users_accounts", lambda plan, *_: list(plan.users))
+    async with connections.open_connections(live_plan(orders, "asha"), settings, 1.0) as lines:
+        dialer = lines.dialer
+        assert isinstance(dialer, _Lines)
+        first = lines.remotes["asha"]
+        account, ended = next(each for each in dialer._opened.items() if each[0].user_id == "asha")
+        await dialer.hang_up(first)
+        again = await dialer.dial("asha")
+        assert again is not None
+        assert [each.local for each in (first, again)] == [orders is Venue.SANDBOX] * 2
+        assert (ended.good, dialer._opened[account].good) == (False, True)
 
 
 async def test_without_any_session_orders_are_opened_and_the_market_comes_with_the_first_one(

@@ -106,11 +106,15 @@ def test_doctor_with_paper_off_and_nothing_else_plans_a_sandbox(
     assert found["plan"] == "market data: embedded, orders: SANDBOX"
 
 
-def test_doctor_reports_orders_to_real_hosts_as_a_fault(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_tells_that_orders_are_live_and_that_a_rehearsals_folder_is_none_for_them(
+    used: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PAPER_TRADING", "false")
     for name in CREDENTIALS:
         monkeypatch.setenv(name, "wrong")
-    assert "trading sandbox" in faults()["plan"].remedy
+    found = {finding.name: finding for finding in examine()}
+    assert (found["plan"].ok, found["plan"].what) == (True, "market data: live, orders: LIVE")
+    assert "another folder for live" in found["order store"].remedy
 
 
 def test_doctor_of_a_key_that_others_may_read_says_how_to_close_it(used: Path) -> None:

@@ -16,6 +16,11 @@ LOCAL = {
     "angel_one_feed_url": "ws://127.0.0.1:8000/smart-stream",
     "angel_one_order_feed_url": "ws://localhost:8000/smart-order-update",
 }
+OWN = {
+    "angel_one_base_url": "https://apiconnect.angelone.in",
+    "angel_one_feed_url": "wss://smartapisocket.angelone.in/smart-stream",
+    "angel_one_order_feed_url": "wss://tns.angelone.in/smart-order-update",
+}
 KEYS = {name.lower(): f"{CANARY}-{number}" for number, name in enumerate(CREDENTIALS)}
 
 
@@ -54,7 +59,6 @@ def test_loopback_endpoints_take_data_and_orders() -> None:
 @pytest.mark.parametrize(
     "urls",
     [
-        {},
         {**LOCAL, "angel_one_base_url": "https://apiconnect.angelone.in"},
         {
             "angel_one_base_url": "https://127.0.0.1.example.com",
@@ -69,10 +73,31 @@ def test_paper_off_on_other_hosts_is_refused(urls: dict[str, str]) -> None:
     assert caught.value.exit_code in (EXIT_REFUSED, EXIT_USAGE)
 
 
-def test_paper_off_on_the_real_hosts_is_refused_by_safety() -> None:
-    with pytest.raises(RefusedBySafety, match="read-only") as caught:
-        plan(settings(**KEYS, paper_trading=False))
+def test_paper_off_at_the_brokers_own_hosts_is_live() -> None:
+    made = plan(settings(**KEYS, paper_trading=False))
+    assert (made.orders, made.data, made.environment) == (Venue.LIVE, Data.LIVE, "live")
+    assert plan(settings(**KEYS, **OWN, paper_trading=False)).orders is Venue.LIVE
+
+
+@pytest.mark.parametrize("paper", [True, False])
+@pytest.mark.parametrize("name", sorted(LOCAL))
+@pytest.mark.parametrize("host", ["apiconnect.angelone.in.example.com", "example.com", "127.0.0.3"])
+def test_endpoint_that_is_neither_here_nor_the_brokers_is_refused_by_name(
+    host: str, name: str, paper: bool, tmp_path: Path
+) -> None:
+    urls = {**OWN, name: f"{OWN[name].partition('://')[0]}://{host}/x"}
+    with pytest.raises(RefusedBySafety, match=f"{name.upper()}: {host} is neither") as caught:
+        plan(settings(**KEYS, **urls, paper_trading=paper))
     assert caught.value.exit_code == EXIT_REFUSED
+    kept(tmp_path, "asha", "A1")
+    with pytest.raises(RefusedBySafety, match="is neither"):
+        plan(settings(home=tmp_path, secrets_key=KEY, **urls, paper_trading=paper))
+
+
+def test_proof_leaves_this_machine_on_no_settings() -> None:
+    for paper in (True, False):
+        with pytest.raises(RefusedBySafety, match="loopback alone"):
+            plan(settings(**KEYS, proof=True, paper_trading=paper))
 
 
 def test_replay_is_paper_only() -> None:
@@ -169,11 +194,15 @@ def test_account_that_a_user_and_the_environment_have_is_one(tmp_path: Path) -> 
     assert planned(tmp_path, **KEYS) == ("asha", ["asha"])
 
 
-def test_credentials_of_users_open_no_real_host_for_orders(tmp_path: Path) -> None:
+def test_credentials_of_users_alone_are_live_by_paper_off_and_a_rehearsal_by_local_endpoints(
+    tmp_path: Path,
+) -> None:
     kept(tmp_path, "asha", "A1")
-    with pytest.raises(RefusedBySafety, match="read-only"):
-        plan(settings(home=tmp_path, secrets_key=KEY, paper_trading=False))
-    assert plan(settings(home=tmp_path, secrets_key=KEY, paper_trading=False, **LOCAL)).data is Data.SANDBOX
+    wanted = {"home": tmp_path, "secrets_key": KEY}
+    assert plan(settings(**wanted)).environment == "paper"
+    assert plan(settings(**wanted, paper_trading=False)).environment == "live"
+    made = plan(settings(**wanted, **LOCAL, paper_trading=False))
+    assert (made.environment, made.data) == ("sandbox", Data.SANDBOX)
 
 
 def test_replay_reads_no_credentials(tmp_path: Path) -> None:

@@ -137,3 +137,24 @@ def test_stop_while_starting_closes_what_is_open(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["lost"] == 0
+
+
+REAL = {
+    "PAPER_TRADING": "false",
+    "ANGEL_ONE_API_KEY": "none",
+    "ANGEL_ONE_CLIENT_CODE": "A1",
+    "ANGEL_ONE_PASSWORD": "1234",
+    "ANGEL_ONE_TOTP_SECRET": "JBSWY3DPEHPK3PXP",
+}
+
+
+def test_live_run_takes_neither_recorded_prices_nor_the_demonstration(
+    tmp_path: Path, trading: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    for words, code, said in (
+        (("--replay", "RELIANCE.csv"), 2, "A replay trades on paper only."),
+        (("--for", "1"), 3, "are a demonstration: they trade no real money."),
+    ):
+        done = trading("run", *words, home=tmp_path / "var", **REAL)
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert not (tmp_path / "var").exists()

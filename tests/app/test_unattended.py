@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from app import unattended
-from app.connections import BROKER
+from app.plan import BROKER
 from shared.settings import Settings
 from tests.order.conftest import Room
 

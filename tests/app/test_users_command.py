@@ -86,7 +86,7 @@ def test_mode_says_where_orders_go(tmp_path: Path, trading: Trading) -> None:
     again = trading("users", "edit", "asha", "--mode", "sandbox", "--json", **rehearsal)
     assert told(again)["broker"] == "angel_one"
     for words, code, said in (
-        (("--mode", "live"), 3, "Live trading is not part of this version."),
+        (("--mode", "live"), 3, "are of paper; a live user does not belong there."),
         (("--mode", "sandbox"), 2, "are of paper"),
         (("--mode", "other"), 2, "There is no mode 'other'."),
         (("--mode", "paper", "--broker", "paper"), 2, "--mode and --broker say the same."),
@@ -123,3 +123,46 @@ def test_user_who_comes_during_a_rehearsal_has_an_account_of_its_sandbox(
     assert added["broker"] == "angel_one"
     rows = trading("accounts", "--json", home=tmp_path).stdout.splitlines()
     assert [json.loads(row)["account"] for row in rows if "asha" in row] == ["S0****04"]
+
+
+LIVE = {"PAPER_TRADING": "false", "SECRETS_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="}
+
+
+def test_live_folder_begins_with_the_word_that_alone_makes_live(tmp_path: Path, trading: Trading) -> None:
+    home = {"home": tmp_path / "live", **LIVE}
+    made = told(trading("users", "add", "asha", "--mode", "live", "--json", **home))
+    assert (made["mode"], made["broker"]) == ("live", "angel_one")
+    assert told(trading("users", "add", "bala", "--json", **home))["mode"] == "paper"
+    for words in (("--broker", "angel_one"), ("--mode", "sandbox")):
+        for command in (("add", "chitra"), ("edit", "bala")):
+            done = trading("users", *command, *words, **home)
+            assert (done.returncode, "are of live" in done.stderr) == (3, True), done.stderr
+    assert told(trading("users", "edit", "bala", "--mode", "live", "--json", **home))["mode"] == "live"
+    modes = [json.loads(line)["mode"] for line in trading("users", "--json", **home).stdout.splitlines()]
+    assert modes == ["live", "live"], "and no demo users"
+
+
+def test_file_makes_nobody_live(tmp_path: Path, trading: Trading) -> None:
+    rehearsal = {"home": tmp_path / "sandbox", "PAPER_TRADING": "false"}
+    live = {"home": tmp_path / "live", **LIVE}
+    file = tmp_path / "users.json"
+    for name in ("asha", "bala"):
+        assert told(trading("users", "add", name, "--json", **rehearsal))["broker"] == "angel_one"
+    assert trading("users", "export", "--out", str(file), **rehearsal).returncode == 0
+    assert trading("users", "add", "asha", "--mode", "live", **live).returncode == 0
+    done = trading("users", "import", str(file), "--yes", **live)
+    assert done.returncode == 0, done.stderr
+    assert "bala: comes on paper; `trading users edit bala --mode live` makes them live." in done.stdout
+    rows = [json.loads(line) for line in trading("users", "--json", **live).stdout.splitlines()]
+    assert {row["user_id"]: row["mode"] for row in rows} == {"asha": "live", "bala": "paper"}
+
+
+def test_live_and_rehearsal_keep_out_of_each_others_folder(tmp_path: Path, trading: Trading) -> None:
+    live = {"home": tmp_path / "live", **LIVE}
+    trading("users", "add", "asha", "--mode", "live", **live)
+    strategies = tmp_path / "strategies.toml"
+    strategies.write_text('[[strategy]]\nstrategy_id = "s"\nstrategy_type = "rsi"\nsymbols = ["TCS"]\n')
+    done = trading("run", "--for", "1", **live)  # no account is set: a sandbox of our own would serve
+    assert (done.returncode, "live" in done.stderr) == (3, True), done.stderr
+    done = trading("run", "--for", "1", home=tmp_path / "live")
+    assert (done.returncode, "live" in done.stderr) == (3, True), done.stderr

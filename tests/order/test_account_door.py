@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from broker.base import RemoteVenue
 from order.account_state import AccountState
 from order.audit import audit
 from order.checks import Light
@@ -17,10 +18,12 @@ from order.fingerprint import Fingerprint
 from order.journal import decode
 from order.manager import OrderManager
 from order.stores import open_for_reading
+from order.switches import Level, TurnRequest
 from order.user_change import UserChange
 from order.users import Terms
 from shared.clock import ManualClock
 from shared.errors import RefusedBySafety
+from shared.models import OrderState
 from shared.settings import Settings
 from tests import postgres
 from tests.order.venue import ScriptedVenue
@@ -43,9 +46,10 @@ async def opening(tmp_path: Path) -> AsyncIterator[Opening]:
             settings = Settings.load(None, home=tmp_path / folder, paper_trading=False, **more)
             for venue in venues.values():
                 venue.now_us = lambda: NOW_US
+            real = any(not venue.local for venue in venues.values())
             manager = OrderManager(
-                False, environment="sandbox", settings=settings, clock=ManualClock(NOW_US), remotes=venues,
-                group=group, demo_strategies=None,
+                False, environment="live" if real else "sandbox", settings=settings,
+                clock=ManualClock(NOW_US), remotes=venues, group=group, demo_strategies=None,
             )  # fmt: skip
             await manager.initialize()
             stack.push_async_callback(manager.close)
@@ -111,12 +115,12 @@ async def test_hosted_accounts_need_an_algo_id_each(opening: Opening) -> None:
 
 
 async def test_red_account_stays_closed_and_the_others_are_armed(opening: Opening) -> None:
-    venues = {**live(1), "u2": ScriptedVenue()}
+    venues = live(2)
     venues["u1"].address = "203.0.113.8"
     manager = await opening(venues)
     for user_id in venues:
         await manager.add_user(user_id, broker="wire", family="rao", replace=True)
-    first, second = await manager.arm(words="arm 1 live account")
+    first, second = await manager.arm(words="arm 2 live accounts")
     assert (first.armed, lights(first, Light.RED)) == (False, ["address"])
     assert (second.armed, lights(second, Light.RED)) == (True, [])
     venues["u1"].address = ""
@@ -190,3 +194,97 @@ async def test_users_of_other_groups_count_as_family_too(opening: Opening, postg
     postgres.run(postgres_url, "UPDATE users SET broker = 'paper' WHERE user_id = 'u1'")
     (state,) = await manager.arm(words="arm 1 live account")
     assert state.armed
+
+
+async def test_live_account_that_a_human_has_stopped_is_armed_anew(opening: Opening) -> None:
+    manager = await opening(live(2))
+    for user_id in ("u1", "u2"):
+        await manager.add_user(user_id, broker="wire", family="rao", replace=True)
+
+    async def armed() -> list[bool]:
+        return [each.armed for each in await manager.accounts()]
+
+    for level, of, left in (
+        (Level.HALT, "u1", [False, True]), (Level.HALT, "", [False, False]), (Level.KILL, "", [False, False]),
+    ):  # fmt: skip
+        await manager.arm(words="arm 2 live accounts")
+        assert await armed() == [True, True]
+        await manager.turn(TurnRequest(level, of))
+        await manager.turn(TurnRequest(Level.OFF, of))
+        assert await armed() == left, "resumed, and closed until somebody types"
+    rehearsal = await opening({"r1": ScriptedVenue()}, "rehearsal")
+    await rehearsal.arm()
+    await rehearsal.turn(TurnRequest(Level.KILL))
+    assert [each.armed for each in await rehearsal.accounts()] == [True]
+
+
+async def test_account_that_was_elsewhere_meanwhile_is_armed_anew(opening: Opening) -> None:
+    manager = await opening(live(1))
+    await manager.arm(words="arm 1 live account")
+    for broker in ("paper", "wire"):
+        await manager.change_user("u1", UserChange(broker=broker))
+        assert [each.armed for each in await manager.accounts()] == [False]
+
+
+class Phone:
+    """Opens accounts that are known by user, and keeps in mind what it has done."""
+
+    def __init__(self, accounts: dict[str, ScriptedVenue]) -> None:
+        self.accounts = accounts
+        self.done: list[str] = []
+
+    async def dial(self, user_id: str) -> ScriptedVenue | None:
+        self.done.append(f"dialled {user_id}")
+        return self.accounts.get(user_id)
+
+    async def redial(self, user_id: str) -> None:
+        return None
+
+    async def hang_up(self, venue: RemoteVenue) -> None:
+        self.done.append("hung up")
+
+
+async def test_account_of_who_goes_to_paper_is_let_go_of_and_comes_back_closed(opening: Opening) -> None:
+    accounts = live(1)
+    manager = await opening(accounts)
+    phone = manager._here().lanes._dialer = Phone(accounts)
+    await manager.arm(words="arm 1 live account")
+    await manager.change_user("u1", UserChange(broker="paper"))
+    assert (await manager.accounts(), phone.done) == ([], ["hung up"]), "nor counted by the words"
+    await manager.change_user("u1", UserChange(broker="wire"))
+    assert [each.armed for each in await manager.accounts()] == [False]
+    assert phone.done == ["hung up", "dialled u1"]
+
+
+async def test_live_books_and_accounts_of_another_kind_do_not_meet(opening: Opening, tmp_path: Path) -> None:
+    settings = Settings.load(None, home=tmp_path / "other", paper_trading=False)
+    for environment, venues in (("live", {"u1": ScriptedVenue()}), ("sandbox", live(1))):
+        manager = OrderManager(False, environment=environment, settings=settings, remotes=venues)
+        with pytest.raises(RefusedBySafety, match=f"and the books are {environment}"):
+            await manager.initialize()
+    assert not settings.home.exists()
+
+
+async def test_script_beside_live_books_gives_no_order_unless_it_says_live(opening: Opening) -> None:
+    manager = await opening(live(1))
+    order = {"user_id": "u1", "symbol": "TCS", "side": "BUY", "order_type": "MARKET", "quantity": 1}
+    paper = manager.settings.model_copy(update={"paper_trading": True})
+    for consent, environment, settings in (
+        (True, "paper", paper), (True, "paper", manager.settings), (False, "sandbox", manager.settings),
+    ):  # fmt: skip
+        async with OrderManager(consent, environment=environment, settings=settings) as other:
+            for refused in (
+                other.execute_order(order), other.modify_order("x", price=1), other.add_user("u2"),
+                other.change_user("u1", UserChange(name="x")),
+            ):  # fmt: skip
+                with pytest.raises(RefusedBySafety, match="These books are live"):
+                    await refused
+            assert [user.user_id for user in await other.users()] == ["u1"]
+    async with OrderManager(False, environment="live", settings=manager.settings) as other:
+        assert (await other.execute_order({**order, "price": 4000})).status is OrderState.REFUSED
+
+
+async def test_live_books_begin_without_users_whatever_is_asked(tmp_path: Path) -> None:
+    settings = Settings.load(None, home=tmp_path / "var", paper_trading=False)
+    async with OrderManager(False, environment="live", settings=settings) as manager:
+        assert await manager.users() == []

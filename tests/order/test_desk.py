@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from broker.base import VenueState
+from order.policy import Policy
 from order.users import Limits, Sizing, SizingMethod, Terms
 from shared.errors import ConfigurationError
 from shared.models import Disposition, Quote
@@ -289,3 +290,18 @@ def test_order_by_hand_in_the_live_market_needs_no_fresh_price_to_leave(far: Roo
     far.direct(side="SELL", quantity=10)
     left = far.rows()[-1]
     assert (left.purpose, left.state) == ("EXIT", "NEW")
+
+
+@pytest.mark.parametrize("run", ["replay-1", "sandbox-1", "sim", "manual"])
+def test_real_money_follows_the_live_market_alone(room: Room, run: str) -> None:
+    room.policy = Policy(live=True)
+    room.open()
+    room.armed[room.user(broker="wire").user_no] = True
+    room.board = QuoteBoard(run)
+    (entered,) = room.give("BUY", run=run)
+    assert (entered.state, entered.rule) == (
+        "REFUSED", f"not_live: real money follows the live market alone, not {run}",
+    )  # fmt: skip
+    room.user("on_paper")
+    shown = room.give("BUY", symbol="TCS", run=run)
+    assert [row.rule.startswith("not_live") for row in shown] == [True, False], "paper follows any"

@@ -135,7 +135,7 @@ async def test_lost_answer_is_settled_by_the_books(room: Room, lane: Lane, venue
 async def test_order_that_the_venue_refuses_to_send_did_not_leave_us(
     room: Room, lane: Lane, venue: ScriptedVenue
 ) -> None:
-    venue.answers = [RefusedBySafety("real hosts are read-only")]
+    venue.answers = [RefusedBySafety("this connection only reads there")]
     order = queue(room, lane)
     await until(lambda: venue.posts and order.state is OrderState.NEW)
     assert venue.tickets[0].freed

@@ -167,7 +167,7 @@ async def test_lock_held_by_somebody_mute_is_told(make: Callable[..., OrderManag
 async def test_live_trading_is_refused(make: Callable[..., OrderManager], tmp_path: Path) -> None:
     settings = Settings.load(None, home=tmp_path / "var", paper_trading=False)
     manager = OrderManager(paper_trading=False, settings=settings)
-    with pytest.raises(RefusedBySafety, match="Live trading"):
+    with pytest.raises(RefusedBySafety, match="these are of paper"):
         await manager.initialize()
     assert not (tmp_path / "var" / "orders.db").exists()
 
@@ -353,8 +353,10 @@ async def test_close_frees_the_lock_when_a_send_failed(make: Callable[..., Order
 async def test_remote_accounts_on_paper_are_refused(make: Callable[..., OrderManager]) -> None:
     with pytest.raises(RefusedBySafety, match="PAPER_TRADING is on"):
         await make(environment="sandbox").initialize()
-    with pytest.raises(RefusedBySafety, match="not part of this version"):
-        await make(paper=False, environment="live").initialize()
+    with pytest.raises(RefusedBySafety, match="PAPER_TRADING is on"):
+        await make(environment="live").initialize()
+    with pytest.raises(RefusedBySafety, match="these are of paper"):
+        await make(paper=False).initialize()
 
 
 async def test_user_of_an_unknown_broker_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -151,10 +152,22 @@ async def test_rehearsal_without_a_key_leaves_nothing_behind(wire: Wire, peer: P
     assert not (tmp_path / "var").exists()
 
 
-async def test_account_of_the_real_service_reads_only(wire: Wire) -> None:
+async def test_account_of_the_real_service_writes_by_the_venue_alone_that_was_made_for_it(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_names(*_: object, **__: object) -> None:
+        raise OSError("no name is known here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_names)
     connection = wire(base_url="", feed_url="", order_feed_url="")
+    live = connection.venue(live_orders=True)
+    told = await live.place("tag-1", terms())
+    assert isinstance(told, NotSent), "past the gate, where no name leads anywhere"
+    # The same session, and whatever else is made of it, stays where it only reads.
     with pytest.raises(RefusedBySafety, match=r"apiconnect\.angelone\.in"):
         await connection.venue().place("tag-1", terms())
+    with pytest.raises(RefusedBySafety, match=r"apiconnect\.angelone\.in"):
+        await connection.rest.gtt_create({})
 
 
 @pytest.mark.parametrize("name", ["base_url", "feed_url", "order_feed_url"])

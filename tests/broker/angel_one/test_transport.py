@@ -19,13 +19,23 @@ from tests.broker.angel_one.peer import Act, Peer, cut, hang, hang_up, http, res
 
 ALL = [each for each in vars(endpoints).values() if isinstance(each, Endpoint)]
 WRITES = [each for each in ALL if each.write]
+ELSEWHERE = (
+    "https://127.0.0.3:{port}",
+    "https://localhost.example.com",
+    "https://apiconnect.angelone.in.example.com",
+)
 Wired = tuple[Path, ssl.SSLContext]
 
 
 async def send(
-    root: str, endpoint: Endpoint = ORDER_BOOK, *, egress: Egress | None = None, body: bytes = b""
+    root: str,
+    endpoint: Endpoint = ORDER_BOOK,
+    *,
+    egress: Egress | None = None,
+    body: bytes = b"",
+    live_orders: bool = False,
 ) -> Answer:
-    sending = Transport(root, egress or Egress())
+    sending = Transport(root, egress or Egress(), live_orders=live_orders)
     try:
         return await sending.send(endpoint, endpoint.path, {"X-PrivateKey": "k"}, body)
     finally:
@@ -163,10 +173,16 @@ def test_order_and_gtt_calls_are_writes() -> None:
     assert sorted(each.path.rpartition("/")[2] for each in WRITES) == sorted(names)
 
 
-@pytest.mark.parametrize("root", [REAL_ROOT, "https://127.0.0.3:{port}", "https://localhost.example.com"])
+@pytest.mark.parametrize(
+    ("root", "live_orders"),
+    [
+        (REAL_ROOT, False),
+        *((root, live) for root in ELSEWHERE for live in (False, True)),
+    ],
+)
 @pytest.mark.parametrize("endpoint", WRITES, ids=lambda each: each.path.rpartition("/")[2])
 async def test_write_to_another_host_is_refused_before_a_connection(
-    endpoint: Endpoint, root: str, monkeypatch: pytest.MonkeyPatch
+    endpoint: Endpoint, root: str, live_orders: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
 
@@ -177,12 +193,28 @@ async def test_write_to_another_host_is_refused_before_a_connection(
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     # Each connection that is tried is counted, though nothing can be said on it.
     async with Peer(host="127.0.0.3", reset_on_accept=True) as there:
-        with pytest.raises(RefusedBySafety, match="read-only"):
-            await send(root.format(port=there.port), endpoint)
+        with pytest.raises(RefusedBySafety, match="only reads there"):
+            await send(root.format(port=there.port), endpoint, live_orders=live_orders)
         assert (asked, there.connections) == ([], 0)
         with pytest.raises(NeverLeft):
             await send(f"https://127.0.0.3:{there.port}", ORDER_BOOK)
         assert there.connections == 1
+
+
+@pytest.mark.parametrize("endpoint", WRITES, ids=lambda each: each.path.rpartition("/")[2])
+async def test_write_of_a_live_account_sets_out_for_the_brokers_own_host_alone(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def look_up(host: object, *_: object, **__: object) -> list[object]:
+        asked.append(host)
+        raise OSError("no name is known here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(NeverLeft):
+        await send(REAL_ROOT, endpoint, live_orders=True)
+    assert set(asked) == {"apiconnect.angelone.in"}
 
 
 async def test_read_from_another_host_over_verified_tls_is_answered(trusted: ssl.SSLContext) -> None:

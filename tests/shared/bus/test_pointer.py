@@ -9,6 +9,7 @@ from shared.bus.pointer import (
     Names,
     Pointer,
     chain_digest,
+    engine_of,
     parse_cursor,
     parse_pointer,
 )
@@ -69,3 +70,9 @@ def test_chain_digest_depends_on_all_before() -> None:
 def test_engine_name_that_does_not_fit_a_key_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="engine"):
         Names(name)
+
+
+def test_live_books_are_fed_by_an_engine_of_their_own() -> None:
+    assert {each: engine_of(each) for each in ("paper", "sandbox", "proof", "live")} == {
+        "paper": "main", "sandbox": "main", "proof": "main", "live": "live",
+    }  # fmt: skip
