@@ -172,7 +172,7 @@ class Day:
     def pay(self, name: str, rupees: int) -> None:
         self.rehearsal.tell("/sandbox/cash", {"client_code": self.client[name], "rupees": rupees})
 
-    def until(self, ready: Callable[[], bool], what: str, patience_s: float = 2 * PATIENCE_S) -> None:
+    def until(self, ready: Callable[[], bool], what: str, patience_s: float = 4 * PATIENCE_S) -> None:
         self.rehearsal.until(ready, what, patience_s)
 
     def buy(self, name: str, symbol: str, quantity: int) -> OrderResult:
@@ -205,7 +205,7 @@ def day(tmp_path: Path) -> Iterator[Day]:
         rehearsal.close()
 
 
-@pytest.mark.timeout(10 * PATIENCE_S)
+@pytest.mark.timeout(14 * PATIENCE_S)
 def test_fifty_users_have_their_day_and_every_paisa_agrees(day: Day) -> None:
     rehearsal = day.rehearsal
     registered = {"client_code": day.client[WRONG_ADDRESS], "address": ELSEWHERE}
