@@ -23,6 +23,8 @@ class Account:
         rejects: Entries that the broker has rejected in a row.
         house: All accounts of this market.
         allocation_paise: What each subscribed strategy may hold, by its id.
+        max_positions: With others that every entry asks for, a copy of the user's: the limits of a thousand
+            users are not in the processor's cache.
         sends: Market times of the latest sends, oldest first, at most a minute's allowance.
     """
 
@@ -37,10 +39,16 @@ class Account:
         "house",
         "market_no",
         "max_deviation_bps",
+        "max_entries_day",
+        "max_entries_symbol_day",
         "max_gross_paise",
+        "max_open_orders",
         "max_order_paise",
+        "max_orders_second",
+        "max_positions",
         "max_risk_paise",
         "min_price_paise",
+        "min_turnover_crore",
         "open_books",
         "rejects",
         "sends",
@@ -85,6 +93,12 @@ class Account:
         self.max_risk_paise = whole_paise(limits.capital_inr * limits.max_risk_percent / 100)
         self.min_price_paise = whole_paise(limits.min_price_inr)
         self.sends = deque(self.sends, maxlen=limits.max_orders_minute)
+        # Looked at for each entry: not by way of the user and their limits.
+        self.max_positions, self.max_open_orders = limits.max_positions, limits.max_open_orders
+        self.max_entries_day = limits.max_entries_day
+        self.max_entries_symbol_day = limits.max_entries_symbol_day
+        self.max_orders_second = limits.max_orders_second
+        self.min_turnover_crore = limits.min_turnover_crore
 
     def open_day(self, day: int) -> None:
         """Start the day's counts anew when *day* is later."""

@@ -5,7 +5,7 @@ A refusal is a value. What forbids one to a single user, a rule each, stands in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
@@ -92,6 +92,8 @@ class Market:
         at_us: Market time of the decision.
         now_us: Wall time.
         day: Trading day, days since the epoch in IST.
+        marks: Latest prices by number of the symbol, paise, None where there is none: asked for once, for all
+            users of a signal are judged by the same.
     """
 
     run: str
@@ -102,6 +104,7 @@ class Market:
     at_us: int
     now_us: int
     day: int
+    marks: dict[int, int | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -131,10 +134,16 @@ class Entry:
         """
         if self.valued is None:
             every = own = 0
-            run, strategy_no, mark = self.market.run, self.book.key[1], self.sight.mark
+            strategy_no, marks = self.book.key[1], self.market.marks
             for key, book in self.account.open_books.items():
-                if book.quantity and (price := mark(run, key[2])) is not None:
-                    net = book.unrealised(price)
+                if not book.quantity:
+                    continue
+                symbol_no = key[2]
+                if symbol_no not in marks:
+                    marks[symbol_no] = self.sight.mark(self.market.run, symbol_no)
+                price = marks[symbol_no]
+                if price is not None:
+                    net = book.quantity * price - book.cost_paise
                     every += net
                     if key[1] == strategy_no:
                         own += net

@@ -139,7 +139,7 @@ def price_floor(entry: Entry) -> str | None:
 @entry_rule
 def turnover(entry: Entry) -> str | None:
     """Nor shares that few trade, where that is known."""
-    symbol, least = entry.market.instrument.symbol, entry.account.user.limits.min_turnover_crore
+    symbol, least = entry.market.instrument.symbol, entry.account.min_turnover_crore
     known = entry.sight.turnover_crore(symbol)
     if known is not None and known < least:
         return f"{symbol} turns over {known} crore a day, at least {least}"
@@ -193,7 +193,7 @@ def risk(entry: Entry) -> str | None:
 def positions(entry: Entry) -> str | None:
     """The number of open positions is bounded."""
     books = entry.account.open_books
-    limit = entry.account.user.limits.max_positions
+    limit = entry.account.max_positions
     if len(books) >= limit and entry.book.key not in books:
         return f"{len(books)} positions are open or being entered, at most {limit}"
     return None
@@ -202,7 +202,7 @@ def positions(entry: Entry) -> str | None:
 @entry_rule
 def open_orders(entry: Entry) -> str | None:
     """The number of entries that rest or wait is bounded."""
-    done, limit = len(entry.account.working), entry.account.user.limits.max_open_orders
+    done, limit = len(entry.account.working), entry.account.max_open_orders
     return f"{done} entries are open, at most {limit}" if done >= limit else None
 
 
@@ -246,14 +246,14 @@ def margin(entry: Entry) -> str | None:
 @entry_rule
 def entries_day(entry: Entry) -> str | None:
     """The number of entries a day is bounded."""
-    done, limit = entry.account.day_entries, entry.account.user.limits.max_entries_day
+    done, limit = entry.account.day_entries, entry.account.max_entries_day
     return f"{done} entries today, at most {limit}" if done >= limit else None
 
 
 @entry_rule
 def entries_symbol_day(entry: Entry) -> str | None:
     """The number of entries a day in one symbol is bounded."""
-    done, limit = entry.book.day_entries, entry.account.user.limits.max_entries_symbol_day
+    done, limit = entry.book.day_entries, entry.account.max_entries_symbol_day
     if done >= limit and entry.book.day == entry.market.day:
         return f"{done} entries in {entry.market.instrument.symbol} today, at most {limit}"
     return None
@@ -262,7 +262,7 @@ def entries_symbol_day(entry: Entry) -> str | None:
 @entry_rule
 def orders_second(entry: Entry) -> str | None:
     """Orders in a rolling second are bounded."""
-    sends, limit = entry.account.sends, entry.account.user.limits.max_orders_second
+    sends, limit = entry.account.sends, entry.account.max_orders_second
     if len(sends) >= limit and sends[-limit] > entry.market.at_us - SECOND_US:
         return f"{limit} orders within a second"
     return None

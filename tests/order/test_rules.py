@@ -248,7 +248,8 @@ def test_loss_of_the_day_counts_open_positions_at_the_latest_price() -> None:
     wish = entry()
     hold(wish, 10, 30_000, strategy=9)
     assert rule_of(replace(wish, sight=Board({4: 10_001}))) is None
-    assert rule_of(replace(wish, sight=Board({4: 10_000}))) == "day_loss"
+    later = replace(wish.market, marks={})
+    assert rule_of(replace(wish, market=later, sight=Board({4: 10_000}))) == "day_loss"
 
 
 def test_loss_of_the_strategy_stops_its_entries_only() -> None:
