@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
 
 from order.books import Book, BookKey
 from order.house import HOUSE_GROSS, HOUSE_LOSS_PERCENT, House
-from order.users import User, whole_paise
+from order.users import Limits, User, whole_paise
 
 
 class Account:
@@ -80,18 +83,19 @@ class Account:
         """Take the user's present limits; positions and counts stay."""
         limits = user.limits
         self.user = user
-        self.capital_paise = whole_paise(limits.capital_inr)
-        self.max_order_paise = whole_paise(limits.max_order_inr)
-        self.max_gross_paise = whole_paise(limits.capital_inr * limits.max_gross)
-        self.day_loss_paise = whole_paise(limits.capital_inr * limits.day_loss_percent / 100)
-        self.strategy_loss_paise = whole_paise(limits.capital_inr * limits.strategy_loss_percent / 100)
-        self.max_deviation_bps = int(limits.max_deviation_percent * 100)
+        bounds = _bounds(limits)
+        self.capital_paise = bounds.capital_paise
+        self.max_order_paise = bounds.max_order_paise
+        self.max_gross_paise = bounds.max_gross_paise
+        self.day_loss_paise = bounds.day_loss_paise
+        self.strategy_loss_paise = bounds.strategy_loss_paise
+        self.max_deviation_bps = bounds.max_deviation_bps
+        self.max_risk_paise = bounds.max_risk_paise
+        self.min_price_paise = bounds.min_price_paise
         self.allocation_paise = {
-            strategy_id: int(self.max_gross_paise * terms.allocation_percent / 100)
+            strategy_id: _allotted(limits, terms.allocation_percent)
             for strategy_id, terms in user.subscriptions.items()
         }
-        self.max_risk_paise = whole_paise(limits.capital_inr * limits.max_risk_percent / 100)
-        self.min_price_paise = whole_paise(limits.min_price_inr)
         self.sends = deque(self.sends, maxlen=limits.max_orders_minute)
         # Looked at for each entry: not by way of the user and their limits.
         self.max_positions, self.max_open_orders = limits.max_positions, limits.max_open_orders
@@ -136,3 +140,37 @@ class Account:
             self.open_books.pop(book.key, None)
         else:
             self.open_books[book.key] = book
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Limits as whole paise, made once for all users who have the same."""
+
+    capital_paise: int
+    max_order_paise: int
+    max_gross_paise: int
+    day_loss_paise: int
+    strategy_loss_paise: int
+    max_deviation_bps: int
+    max_risk_paise: int
+    min_price_paise: int
+
+
+@lru_cache(maxsize=4096)
+def _bounds(limits: Limits) -> _Bounds:
+    capital = limits.capital_inr
+    return _Bounds(
+        whole_paise(capital),
+        whole_paise(limits.max_order_inr),
+        whole_paise(capital * limits.max_gross),
+        whole_paise(capital * limits.day_loss_percent / 100),
+        whole_paise(capital * limits.strategy_loss_percent / 100),
+        int(limits.max_deviation_percent * 100),
+        whole_paise(capital * limits.max_risk_percent / 100),
+        whole_paise(limits.min_price_inr),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _allotted(limits: Limits, percent: Decimal) -> int:
+    return int(_bounds(limits).max_gross_paise * percent / 100)

@@ -20,7 +20,7 @@ from order.orders import Changes, Order, Purpose
 from order.policy import Policy
 from order.risk import LIVE
 from order.switches import Switches, book_scope
-from order.users import Terms, User, whole_paise
+from order.users import Terms, User, thrifty, whole_paise
 from order.wire import Line
 from order.writer import ONLY_WRITER, Writer
 from shared.calendar import Calendar
@@ -175,6 +175,7 @@ class Memory:
 
     def know_user(self, user: User) -> None:
         """Take a user, new or changed; their positions and counts stay."""
+        user = thrifty(user)
         for each, sign in ((self.users.get(user.user_no), -1), (user, 1)):
             if each is not None and each.enabled:
                 self._capital_paise += sign * whole_paise(each.limits.capital_inr)

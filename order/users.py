@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import msgspec
 
 from shared.errors import ConfigurationError
 from shared.ids import order_tag
 from shared.models import Product, paise, rupees
+
+T = TypeVar("T")
 
 LAKH_INR = Decimal(100_000)
 HIGHEST = 1_000_000_000_000
@@ -289,6 +292,20 @@ def shares(
         risk_paise = abs(price_paise - stop_paise) if stop_paise else 0
         return int(allocation * sizing.value) // risk_paise if risk_paise else 0
     return int(allocation * sizing.value) // price_paise  # percent of rupees = paise
+
+
+@lru_cache(maxsize=4096)
+def _one(value: T) -> T:
+    return value
+
+
+def thrifty(user: User) -> User:
+    """Return *user* with limits and terms that are the same objects for all who have the same.
+
+    What a thousand users share stays in the processor's cache while a signal is decided for them.
+    """
+    terms = {strategy_id: _one(each) for strategy_id, each in user.subscriptions.items()}
+    return msgspec.structs.replace(user, limits=_one(user.limits), subscriptions=terms)
 
 
 def too_small(sizing: Sizing, price_paise: int, stop_paise: int) -> str:

@@ -14,9 +14,11 @@ from order.users import (
     Sizing,
     SizingMethod,
     Terms,
+    User,
     check_user,
     demo_users,
     shares,
+    thrifty,
     whole_paise,
 )
 from shared.errors import ConfigurationError
@@ -181,3 +183,19 @@ def test_demo_users_are_three_valid_ones_sized_differently(strategies: list[str]
 
 def test_whole_paise_rounds_down() -> None:
     assert whole_paise(D("10.019")) == 1001
+
+
+def test_users_with_the_same_limits_and_terms_share_them() -> None:
+    first, second = (
+        thrifty(
+            User(
+                user_no=number, user_id=f"u{number}", limits=Limits(),
+                subscriptions={"trend": Terms(sizing=Sizing(FIXED, D(5)))},
+            )
+        )
+        for number in (1, 2)
+    )  # fmt: skip
+    assert first.limits is second.limits
+    assert first.subscriptions["trend"] is second.subscriptions["trend"]
+    other = thrifty(User(user_no=3, user_id="u3", limits=Limits(max_positions=1)))
+    assert other.limits == Limits(max_positions=1)
