@@ -48,7 +48,7 @@ def guarded(function: Callable[P, T]) -> Callable[P, T]:
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
             path = f"{error.filename}: " if error.filename else ""
-            typer.echo(f"trading: {path}{error.strerror or error}.", err=True)
+            typer.echo(f"trading: {path}{error.strerror or str(error) or type(error).__name__}.", err=True)
             typer.echo(
                 "  → Check owner, permissions and room of the state folder; `trading doctor` looks.", err=True
             )

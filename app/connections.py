@@ -194,7 +194,7 @@ class _Lines:
         for account, made in self._readers():
             if not made.good and account.user_id not in self._used:
                 # Nobody else asks for its session.
-                with contextlib.suppress(LoginRefused, VenueUnavailable):
+                with contextlib.suppress(LoginRefused, VenueUnavailable, TimeoutError):
                     async with asyncio.timeout(OPEN_WAIT_S):
                         await made.open()
             if made.good:

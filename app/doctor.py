@@ -87,7 +87,7 @@ def examine(today: date | None = None) -> list[Finding]:
         ("bus", lambda: _bus(settings)),
         ("strategies", lambda: _strategies(settings)),
         ("calendar", lambda: _calendar(today)),
-        ("instruments", _instruments),
+        ("instruments", lambda: _instruments(settings)),
         ("clock", _clock),
         ("disk", lambda: _disk(settings.home)),
     ]
@@ -284,6 +284,7 @@ def _environment(settings: Settings) -> str:
 
 
 def _store(name: str, path: Path, schema: Schema, settings: Settings) -> Finding:
+    from shared.store.schema import LIVE_WANTS
     from shared.store.sqlite import Database
 
     if not path.exists():
@@ -295,6 +296,7 @@ def _store(name: str, path: Path, schema: Schema, settings: Settings) -> Finding
         what = f"schema {schema.head}, environment {environment}, {size / 1e6:.1f} MB"
         if environment != wanted:
             remedy = f"Set TRADING_HOME to another folder for {wanted}; a store keeps to one environment."
+            remedy = LIVE_WANTS if environment == "live" else remedy
             return Finding(name, False, what, remedy)
         if size > SMALL_STORE_BYTES:
             return Finding(name, True, f"{what}, too large for a quick look at its pages")
@@ -366,7 +368,8 @@ def _calendar(today: date | None) -> Iterator[Finding]:
         yield Finding("calendar", True, f"knows {day.year}")
 
 
-def _instruments() -> Iterator[Finding]:
+def _instruments(settings: Settings) -> Iterator[Finding]:
+    from order.checks import MOST_DAYS
     from shared.calendar import IST
     from shared.instruments import Instruments
 
@@ -375,8 +378,15 @@ def _instruments() -> Iterator[Finding]:
     days = (datetime.now(IST).date() - date.fromisoformat(table.as_of)).days if table.as_of else None
     age = "of an unknown day" if days is None else f"of {table.as_of}"
     old = days is None or days > OLD_TABLE_DAYS
-    advice = "Ticks, freeze quantities and tokens change; run `trading instruments refresh`." if old else ""
-    yield Finding("instruments", True, f"{count}, the table is {age}", advice)
+    # As arming has it: only of a live account is too old a list red.
+    live = False
+    with contextlib.suppress(TradingError):  # the check of the plan tells
+        live = _environment(settings) == "live"
+    closed = live and (days is None or not -1 <= days <= MOST_DAYS)
+    advice = "Ticks, freeze quantities and tokens change; run `trading instruments refresh`."
+    most = f"; live accounts are armed with at most {MOST_DAYS} days" if closed else ""
+    what = f"{count}, the table is {age}{most}"
+    yield Finding("instruments", not closed, what, advice if old or closed else "")
 
 
 def _clock() -> Iterator[Finding]:

@@ -57,7 +57,17 @@ def _turn(
     from order.switches import LATCH_FILE, Level
     from shared.errors import ConfigurationError, TradingError
 
-    house, home = not (user or strategy), settings().home
+    house = not (user or strategy)
+    try:
+        home = settings().home
+    except ConfigurationError as error:
+        meanwhile = "" if level == Level.OFF else (
+            f" Entries of all are stopped without us by a file {LATCH_FILE} in the state folder: `touch"
+            f" var/{LATCH_FILE}`, or where TRADING_HOME points."
+        )  # fmt: skip
+        raise ConfigurationError(
+            f"No switch was turned. {error.what}", remedy=f"Mend it, and give the command again.{meanwhile}"
+        ) from error
     file = home / LATCH_FILE
     if house and level != Level.OFF and home.is_dir():
         latch(home, Level(level))  # before anything that may be slow: what turns switches takes long to load

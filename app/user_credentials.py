@@ -22,7 +22,7 @@ from shared.models import DONE_STATES, OrderState
 from shared.secret import masked_code
 from shared.settings import Settings
 
-BROKER = "angel_one"
+BROKER, SHADOW = "angel_one", "shadow"
 
 PROMPTS = {
     "client_code": "Client code",
@@ -85,7 +85,9 @@ def keep(user_id: str, file: Path | None, *, ask_totp: bool) -> None:
     store.save(credentials)
     print(f"{user_id}: the credentials of {masked_code(credentials.client_code)} are kept, encrypted.")
     became = _noted(settings, user, SET)
-    if user.broker != BROKER:
+    if user.broker == SHADOW:
+        print(f"{user_id} is on shadow: the account is read, and no order goes to it.")
+    elif user.broker != BROKER:
         mode = "live" if environment_of(settings) == "live" else "sandbox"
         print(f"{user_id} trades on {user.broker} until `trading users edit {user_id} --mode {mode}`.")
     elif became == CONNECTED:

@@ -85,7 +85,9 @@ class ControlServer:
             self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.LimitOverrunError, ValueError):
+        gone = ConnectionError, asyncio.LimitOverrunError, ValueError
+        # Cancelled: the system ends. Passed on, asyncio of Python 3.11 shows it as an error with a traceback.
+        with contextlib.suppress(*gone, asyncio.CancelledError):
             while line := await reader.readline():
                 writer.write(msgspec.json.encode(await self._answer(line)) + b"\n")
                 await writer.drain()
@@ -144,6 +146,8 @@ class ControlClient:
                     line = await reader.readline()
                 finally:
                     writer.close()
+            if not line:
+                raise ConnectionResetError("it ended before it answered")
             answer = json.loads(line)
         except (OSError, TimeoutError, ValueError) as error:
             raise LockHeld(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import logging
 import os
 from collections.abc import Mapping
 from decimal import Decimal
@@ -28,6 +29,8 @@ from pydantic_settings import (
 from shared import setting_values as read
 from shared.errors import ConfigurationError
 from shared.secret import MASK, Secret, masked_url
+
+logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # we name each line that is none ourselves
 
 DEFAULT_ENV_FILE = Path(".env")
 ENCODING = "utf-8-sig"  # with or without the mark that some editors put first

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = ("paper", "sandbox", "live", "proof")
 
+LIVE_WANTS = (
+    "A live folder wants PAPER_TRADING=false, a user's credentials (`trading users credentials set USER`) and"
+    " no ANGEL_ONE_…_URL. For anything else use another folder (TRADING_HOME) or database."
+)
+"""What is missing where live books refuse a run."""
+
 
 class NoStore(StoreError):
     """There is a database, and nothing of ours in it yet."""
@@ -103,5 +109,6 @@ def claim_environment(store: str, seen: str | None, wanted: str, mark: Callable[
     elif seen != wanted:
         raise RefusedBySafety(
             f"{store} belongs to the environment {seen!r} and refuses {wanted!r}.",
-            remedy="Use another state folder (TRADING_HOME) or database for it.",
+            remedy=LIVE_WANTS if seen == "live" else
+            "Use another state folder (TRADING_HOME) or database for it.",
         )

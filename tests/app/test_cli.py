@@ -217,6 +217,8 @@ def test_store_of_another_environment_is_refused_by_safety(used: Path, trading: 
     assert done.returncode == 3
     assert "'live'" in done.stderr
     assert "TRADING_HOME" in done.stderr
+    assert "`trading users credentials set USER`" in done.stderr, "what a live folder lacks"
+    assert "`trading users credentials set USER`" in trading("doctor", home=used).stdout
 
 
 def test_store_of_a_newer_version_is_not_touched(used: Path) -> None:

@@ -96,6 +96,8 @@ class Line:
         self.good = False
 
     async def open(self, code: str = "") -> None:
+        if f"{self.account.user_id} is silent" in self.refused:
+            await asyncio.Event().wait()
         self.good = self.account.user_id not in self.refused
         if not self.good:
             raise LoginRefused(f"The one-time code of {self.account.user_id} is needed.")
@@ -194,3 +196,18 @@ async def test_without_any_session_orders_are_opened_and_the_market_comes_with_t
     with pytest.raises(LoginRefused, match="code of data account is needed"):
         async with connections.open_connections(replace(plan, orders=Venue.PAPER), settings, 1.0):
             pass
+
+
+async def test_data_account_whose_broker_keeps_silent_stops_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "OPEN_WAIT_S", 0.05)
+    refused = refuse(monkeypatch, "data account is silent", "asha")
+    settings = Settings.load(env_file=None, home=tmp_path)
+    monkeypatch.setattr(connections, "users_accounts", lambda plan, *_: list(plan.users))
+    async with connections.open_connections(live_plan(Venue.LIVE, "asha"), settings, 1.0) as lines:
+        assert (lines.market, lines.look is None) == (None, False)
+        assert lines.look is not None
+        assert await reader(lines.look()) == "nobody"
+        refused.discard("data account is silent")
+        assert await reader(lines.look()) == "data account"

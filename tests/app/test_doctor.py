@@ -115,6 +115,10 @@ def test_doctor_tells_that_orders_are_live_and_that_a_rehearsals_folder_is_none_
     found = {finding.name: finding for finding in examine()}
     assert (found["plan"].ok, found["plan"].what) == (True, "market data: live, orders: LIVE")
     assert "another folder for live" in found["order store"].remedy
+    list_ = found["instruments"]
+    assert (list_.ok, "at most 3 days" in list_.what, "refresh" in list_.remedy) == (False, True, True)
+    monkeypatch.setenv("PAPER_TRADING", "true")
+    assert "instruments" not in faults(), "what is read may be named by an old list"
 
 
 def test_doctor_of_a_key_that_others_may_read_says_how_to_close_it(used: Path) -> None:

@@ -239,6 +239,17 @@ def test_latch_that_was_laid_where_there_are_no_books_is_told_and_taken_away(
     assert not (tmp_path / "KILL").exists()
 
 
+@pytest.mark.parametrize(("level", "hint"), [("kill", True), ("halt", True), ("resume", False)])
+def test_switch_that_wrong_settings_keep_back_says_what_stops_without_it(
+    tmp_path: Path, trading: Trading, level: str, hint: bool
+) -> None:
+    (tmp_path / ".env").write_text("SIM_SEED=x\n", encoding="utf-8")
+    done = trading(level, home=tmp_path / "var")
+    assert done.returncode == 2
+    assert "No switch was turned. One setting is wrong:" in done.stderr and "SIM_SEED" in done.stderr
+    assert ("`touch var/KILL`" in done.stderr) is hint
+
+
 async def _at_work(home: Path, *, buy: bool = True) -> list[int]:
     """Run for a moment with prices; buy something, or look until all is closed; return what is held."""
     board = QuoteBoard("replay-1")

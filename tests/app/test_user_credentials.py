@@ -228,11 +228,13 @@ def test_account_that_cannot_log_in_holds_up_nobody_else(
     tmp_path: Path, trading: Trading, started: Started, place: dict[str, str], file: Path
 ) -> None:
     home = tmp_path / "var"
-    assert trading("users", "add", "asha", home=home, **place).returncode == 0
+    assert trading("users", "add", "asha", "--mode", "shadow", home=home, **place).returncode == 0
     wrong = re.sub("(?m)^ANGEL_ONE_PASSWORD=.*", "ANGEL_ONE_PASSWORD=0000", file.read_text())
     file.write_text(wrong)
     set_ = ("users", "credentials", "set", "asha", "--from-file", str(file))
-    assert trading(*set_, home=home, **place).returncode == 0
+    done = trading(*set_, home=home, **place)
+    assert (done.returncode, "asha is on shadow: the account is read" in done.stdout) == (0, True)
+    assert trading("users", "edit", "asha", "--mode", "sandbox", home=home, **place).returncode == 0
     checked = trading("users", "credentials", "check", "asha", home=home, **place)
     assert (checked.returncode, "refuses the login of asha" in checked.stdout) == (1, True)
     said = "".join(started_run(started, home, place))

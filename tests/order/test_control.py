@@ -107,6 +107,28 @@ async def test_socket_left_behind_is_replaced(path: Path) -> None:
     await server.close()
 
 
+async def test_command_that_the_end_of_the_system_cuts_off_is_told_and_shows_no_error(tmp_path: Path) -> None:
+    """As `asyncio.run` ends a system: whatever still goes on is cancelled."""
+    begun, shown, serving = asyncio.Event(), list[dict[str, Any]](), set[asyncio.Task[Any]]()
+
+    async def hang(arguments: dict[str, Any]) -> object:
+        serving.add(asyncio.current_task() or pytest.fail("no task"))
+        begun.set()
+        return await asyncio.Event().wait()
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: shown.append(context))
+    server = ControlServer(control_path(tmp_path), {"hang": hang})
+    await server.start()
+    asked = asyncio.create_task(ControlClient(control_path(tmp_path)).ask("hang"))
+    await begun.wait()
+    await server.close()
+    for task in serving:
+        task.cancel()
+    with pytest.raises(LockHeld, match="it ended before it answered"):
+        await asked
+    assert shown == []
+
+
 def test_long_home_has_a_short_socket(tmp_path: Path) -> None:
     home = tmp_path / ("x" * 150)
     assert len(str(control_path(home))) < 104

@@ -197,14 +197,18 @@ def test_all_findings_are_reported_at_once_with_where_they_stand(monkeypatch: py
     [
         (b"PAPER_TRADING\n", "line 1: is not NAME=value"),
         (b"SIM_SEED=1\n= geheim\n", "line 2: is not NAME=value"),
+        (b"two words\n", "line 1: is not NAME=value"),
         (b"\xff\xfe\x00", "not UTF-8"),
     ],
 )
-def test_broken_file_is_refused_without_showing_it(content: bytes, reason: str) -> None:
+def test_broken_file_is_refused_without_showing_it(
+    content: bytes, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     Path(".env").write_bytes(content)
     with pytest.raises(ConfigurationError, match=reason) as caught:
         Settings.load()
     assert "geheim" not in str(caught.value)
+    assert caplog.messages == [], "a library tells it as well"
 
 
 def test_file_with_a_byte_order_mark_is_read() -> None:
