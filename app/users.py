@@ -18,7 +18,7 @@ from app.review import environment_of, keeper
 from order.manager import OrderManager
 from order.reading import Reader
 from order.user_change import UserChange
-from order.users import Limits, Terms, User, check_user, shown_users
+from order.users import Limits, Terms, User, check_user, mode_of, shown_users
 from shared.errors import ConfigurationError, RefusedBySafety, StoreError
 from shared.settings import Settings
 
@@ -212,9 +212,10 @@ def import_file(file: Path, *, yes: bool, group: str | None) -> None:
     for each in wanted:
         check_user(each.user_id, each.limits, each.subscriptions, each.algo_id)
     stored = {each.user_id: each for each in _stored(settings)}
-    if _environment(settings) == LIVE:
+    books = _environment(settings)
+    if books == LIVE:
         wanted = [_not_live_by_file(each, stored.get(each.user_id)) for each in wanted]
-    lines = [line for each in wanted for line in _differences(stored.get(each.user_id), each)]
+    lines = [line for each in wanted for line in _differences(stored.get(each.user_id), each, books)]
     if not lines:
         print("Nothing would change.")
         return
@@ -327,10 +328,10 @@ def _not_live_by_file(wanted: Exported, stored: Exported | None) -> Exported:
     return msgspec.structs.replace(wanted, broker="paper")
 
 
-def _differences(before: Exported | None, after: Exported) -> list[str]:
-    """Return what changes from *before* to *after*, a line each."""
-    old = _flat(before) if before is not None else {}
-    new = _flat(after)
+def _differences(before: Exported | None, after: Exported, books: str) -> list[str]:
+    """Return what changes from *before* to *after* in *books* of an environment, a line each."""
+    old = _flat(before, books) if before is not None else {}
+    new = _flat(after, books)
     found = [f"{after.user_id}: new"] if before is None else []
     for name in sorted({*old, *new}):
         if before is not None and old.get(name) != new.get(name):
@@ -338,9 +339,10 @@ def _differences(before: Exported | None, after: Exported) -> list[str]:
     return found
 
 
-def _flat(user: Exported) -> dict[str, str]:
-    names = ("name", "group", "family", "algo_id", "broker", "enabled")
+def _flat(user: Exported, books: str) -> dict[str, str]:
+    names = ("name", "group", "family", "algo_id", "enabled")
     plain = {name: str(getattr(user, name)) for name in names}
+    plain["mode"] = mode_of(user.broker, books)
     plain |= {name: f"{getattr(user.limits, name)}" for name in user.limits.__struct_fields__}
     return plain | {f"subscription {name}": _told(terms) for name, terms in user.subscriptions.items()}
 

@@ -155,6 +155,8 @@ def test_file_makes_nobody_live(tmp_path: Path, trading: Trading) -> None:
     assert "bala: comes on paper; `trading users edit bala --mode live` makes them live." in done.stdout
     rows = [json.loads(line) for line in trading("users", "--json", **live).stdout.splitlines()]
     assert {row["user_id"]: row["mode"] for row in rows} == {"asha": "live", "bala": "paper"}
+    file.write_text(file.read_text().replace('"angel_one"', '"paper"'))
+    assert trading("users", "import", str(file), "--yes", **live).stdout == "asha: mode live → paper\n"
 
 
 def test_live_and_rehearsal_keep_out_of_each_others_folder(tmp_path: Path, trading: Trading) -> None:
