@@ -159,7 +159,10 @@ async def _both(settings: Settings, chosen: Plan, options: RunOptions, codes: Ma
             remotes=lines.remotes, dialer=lines.dialer, run=lines.run,
         ) as orders,
     ):
-        _tell([*lines.notes, *orders.manager.unattended(lines.off)])
+        # The first line says where orders go, also where no market is there yet to begin with.
+        waits = lines.market is None and lines.look is not None
+        head = [f"{_head(settings, chosen)}, state {settings.home}: it waits for a market."] if waits else []
+        _tell([*head, *lines.notes, *orders.manager.unattended(lines.off)])
         summary = Summary(settings.home, settings.postgres_url)
         async with contextlib.AsyncExitStack() as stack:
             engine = await _engine(stack, lines, options.for_s, stop, partial(

@@ -299,6 +299,8 @@ def test_run_whose_data_account_waits_for_its_code_starts_and_reads_the_market_o
     while "no market data" not in said[-1]:
         said.append(next(run.stdout))
     assert "The one-time code of asha is needed." in "".join(said)
+    first = next(line for line in said if "SANDBOX" in line)
+    assert f"arm --yes`), state {home}: it waits for a market." in first
     state = accounts(trading, home, own)["asha"]
     assert (state["state"], "`trading arm --user asha`" in state["notes"][0]) == ("OFF", True)
     code = pyotp.TOTP(sandbox["accounts"][1]["totp_secret"]).now()
