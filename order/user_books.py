@@ -63,7 +63,10 @@ class UserBooks:
             raise
         self.desk.know_user(user)
         self._forget_users()
-        if known is not None and known.broker != user.broker and user.user_no in self.armed:
+        other = known is not None and (
+            known.broker != user.broker or (self.desk.live and _resized(known, user))
+        )
+        if other and user.user_no in self.armed:
             self.armed[user.user_no] = False  # somebody has armed what they were before
         return user
 
@@ -107,3 +110,11 @@ class UserBooks:
     def _forget_users(self) -> None:
         """Look users up anew: one has changed."""
         self._by_id = self._subscribers = None
+
+
+def _resized(before: User, after: User) -> bool:
+    """Whether a user may enter other amounts than before; who only leaves a strategy may not."""
+    was = before.subscriptions
+    return before.limits != after.limits or any(
+        each != was.get(strategy_id) and not each.leaving for strategy_id, each in after.subscriptions.items()
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,22 @@ async def test_account_that_was_elsewhere_meanwhile_is_armed_anew(opening: Openi
     for broker in ("paper", "wire"):
         await manager.change_user("u1", UserChange(broker=broker))
         assert [each.armed for each in await manager.accounts()] == [False]
+
+
+async def test_live_account_whose_sizes_change_is_armed_anew(opening: Opening) -> None:
+    manager = await opening(live(1))
+    for change, armed in (
+        (UserChange(name="B"), True), (UserChange(limits={"capital_inr": Decimal(500_000)}), False),
+        (UserChange(subscribe={"s": {"sizing": ["fixed_quantity", "3"]}}), False),
+        (UserChange(leave={"s": ""}), True),
+    ):  # fmt: skip
+        await manager.arm(words="arm 1 live account")
+        await manager.change_user("u1", change)
+        assert [each.armed for each in await manager.accounts()] == [armed], change
+    rehearsal = await opening({"r1": ScriptedVenue()}, "rehearsal")
+    await rehearsal.arm()
+    await rehearsal.change_user("r1", UserChange(limits={"capital_inr": Decimal(500_000)}))
+    assert [each.armed for each in await rehearsal.accounts()] == [True]
 
 
 class Phone:
