@@ -64,7 +64,7 @@ def arm(users: Sequence[str], *, yes: bool, group: str | None = None, as_json: b
     for state in chosen:
         if state.needs_code:
             _log_in(place, state)
-    words = words_for(live)
+    words, apart = words_for(live), []
     if not yes:
         before = _ask(place, "look", users, strategies)
         if as_json:
@@ -75,7 +75,10 @@ def arm(users: Sequence[str], *, yes: bool, group: str | None = None, as_json: b
         # What is refused whatever is typed is told without it, by whoever keeps the books.
         if chosen and not any(each.state is Light.RED and each.name in HOUSE for each in before[0].checks):
             _confirm(live)
-    states = _ask(place, "arm", users, strategies, words)
+        # Those of the table and nobody else: the words tell how many, not who.
+        users = [each.user_id for each in before if each.connected]
+        apart = [each for each in before if not each.connected]
+    states = [*_ask(place, "arm", users, strategies, words), *apart]
     if as_json:
         _print(states)
     elif yes:

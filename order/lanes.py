@@ -19,6 +19,7 @@ from order.lane import Lane
 from order.morning import Rules, look, look_at_house
 from order.orders import Order
 from order.switches import Level, TurnRequest
+from order.user_books import resized
 from order.users import User
 from shared.clock import ist_day
 from shared.errors import ConfigurationError, LockHeld, RefusedBySafety, StoreError
@@ -85,6 +86,7 @@ class Lanes:
         self._books = books
         self._clerk = Clerk(thread, books, self.dispatch)
         self._lanes: dict[str, Lane] = {}
+        self._shown: dict[int, User] = {}  # as they were when somebody looked; arming is for that
         self._closings: Counter[int] = Counter()  # by user number; what began before one arms nothing
         self._watch: asyncio.Task[None] | None = None
         self._day = ist_day(books.clock.now_us())
@@ -330,6 +332,7 @@ class Lanes:
     async def _looked(
         self, lane: Lane, house: list[Check], prints: Fingerprints | None
     ) -> AccountState:
+        self._shown[lane.user_no] = self._books.desk.users[lane.user_no]
         found = await look(lane, self._books, self._rules, prints)
         return lane.state(ready=found.ready, notes=found.notes, checks=[*found.checks, *house])
 
@@ -341,7 +344,9 @@ class Lanes:
         words: str,
         before: Mapping[int, int],
     ) -> AccountState:
-        session, closings = lane.venue, before.get(lane.user_no, 0)
+        session, closings, users = lane.venue, before.get(lane.user_no, 0), self._books.desk.users
+        shown = self._shown.pop(lane.user_no, users[lane.user_no])
+        meant = users[lane.user_no] if session.local else shown
         found = await look(lane, self._books, self._rules, prints)
         checks = [*found.checks, *house]
         if lane.user_id in self._leaving:
@@ -349,6 +354,9 @@ class Lanes:
             checks.append(Check("credentials", Light.RED, "they are removed: exits only", remedy))
         if self._closings[lane.user_no] != closings:
             checks.append(Check("session", Light.RED, "closed for entries meanwhile", "Arm it again."))
+        if resized(meant, users[lane.user_no]):
+            said = "limits or terms have changed since somebody looked"
+            checks.append(Check("session", Light.RED, said, "Look at them, and arm it again."))
         opened = found.ready and all(each.state is not Light.RED for each in checks)
         if opened:
             wanted = self._books.desk.users[lane.user_no].subscriptions
@@ -363,6 +371,8 @@ class Lanes:
         if self._lanes.get(lane.user_id) is lane:
             closed = lane.venue is not session or self._closings[lane.user_no] != closings
             self._books.armed[lane.user_no] = opened and not closed
+            if resized(meant, users[lane.user_no]):  # on the store's thread, after the last look
+                self._close([lane.user_no])
         return lane.state(ready=found.ready, notes=found.notes, checks=checks)
 
     def _close(self, user_nos: Iterable[int]) -> None:

@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 DEMO_STRATEGIES = ("ma_crossover",)
 LIVE = "live"
-LIVE_ONLY = frozenset({"execute_order", "modify_order", "add_user", "change_user"})
+LIVE_ONLY = frozenset({"execute_order", "modify_order", "protect", "add_user", "change_user"})
 """Asked of live books, these may come to real orders: a script that means paper or a rehearsal may not."""
 
 

@@ -64,7 +64,7 @@ class UserBooks:
         self.desk.know_user(user)
         self._forget_users()
         other = known is not None and (
-            known.broker != user.broker or (self.desk.live and _resized(known, user))
+            known.broker != user.broker or (self.desk.live and resized(known, user))
         )
         if other and user.user_no in self.armed:
             self.armed[user.user_no] = False  # somebody has armed what they were before
@@ -112,9 +112,10 @@ class UserBooks:
         self._by_id = self._subscribers = None
 
 
-def _resized(before: User, after: User) -> bool:
-    """Whether a user may enter other amounts than before; who only leaves a strategy may not."""
+def resized(before: User, after: User) -> bool:
+    """Whether a user may enter other amounts than before, or at all; who only leaves a strategy may not."""
     was = before.subscriptions
-    return before.limits != after.limits or any(
+    larger = any(
         each != was.get(strategy_id) and not each.leaving for strategy_id, each in after.subscriptions.items()
     )
+    return larger or before.limits != after.limits or (after.enabled and not before.enabled)

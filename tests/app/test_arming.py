@@ -6,15 +6,17 @@ import os
 import pty
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from order.manager import OrderManager
+from order.user_change import UserChange
 from shared.clock import ManualClock
 from shared.settings import Settings
 from tests.app.conftest import COMMAND, environment
+from tests.order.switchboard import Switchboard
 from tests.order.venue import ScriptedVenue
 
 PATIENCE_S = 30.0
@@ -120,19 +122,33 @@ async def live(tmp_path: Path) -> AsyncIterator[OrderManager]:
         yield manager
 
 
-async def typed(home: Path, words: str, *more: str) -> tuple[int, str]:
-    """Run `trading arm` at a terminal where somebody types *words*; return exit code and what was said."""
+async def typed(
+    home: Path, words: str, *more: str, meanwhile: Callable[[], Awaitable[None]] | None = None
+) -> tuple[int, str]:
+    """Run `trading arm` at a terminal where somebody types *words*; return exit code and what was said.
+
+    Args:
+        home, words, more: State folder, what is typed, options.
+        meanwhile: Happens while they read the table.
+    """
     ours, theirs = pty.openpty()
-    os.write(ours, f"{words}\n".encode())
+    if meanwhile is None:
+        os.write(ours, f"{words}\n".encode())
     process = await asyncio.create_subprocess_exec(
         *COMMAND, "arm", *more, env=environment(home), cwd=home.parent, stdin=theirs,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     os.close(theirs)
+    table = b""
+    if meanwhile is not None:
+        assert process.stdout is not None
+        table = await process.stdout.readuntil(b"take entries: ")
+        await meanwhile()
+        os.write(ours, f"{words}\n".encode())
     said, _ = await process.communicate()
     os.close(ours)
     assert process.returncode is not None
-    return process.returncode, said.decode()
+    return process.returncode, (table + said).decode()
 
 
 async def test_live_accounts_are_armed_by_typing_how_many_and_never_by_yes(
@@ -150,6 +166,22 @@ async def test_live_accounts_are_armed_by_typing_how_many_and_never_by_yes(
     code, said = await typed(home, "arm 2 live accounts")
     assert (code, "Type 'arm 2 live accounts'" in said) == (0, True), said
     assert all(state.armed for state in await live.accounts())
+
+
+async def test_words_arm_the_accounts_of_the_table_and_no_others(live: OrderManager) -> None:
+    venue = ScriptedVenue(now_us=lambda: NOW_US)
+    venue.local, venue.address, venue.registered_address = False, "203.0.113.7", "203.0.113.7"
+    switchboard = live._here().lanes._dialer = Switchboard({"cara": venue})
+
+    async def swapped() -> None:
+        await live.change_user("bala", UserChange(broker="paper"))
+        await live.add_user("cara", broker="wire", family="rao")
+        assert switchboard.dialled == ["cara"]
+
+    code, said = await typed(live.home, "arm 2 live accounts", meanwhile=swapped)
+    assert (code, "No account of bala is connected" in said) == (2, True), said
+    states = {state.user_id: state.armed for state in await live.accounts()}
+    assert states == {"asha": False, "cara": False}, "as many as were typed, and not the same"
 
 
 async def test_live_accounts_of_strangers_are_refused_before_anybody_types(live: OrderManager) -> None:

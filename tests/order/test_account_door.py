@@ -232,7 +232,8 @@ async def test_live_account_whose_sizes_change_is_armed_anew(opening: Opening) -
     for change, armed in (
         (UserChange(name="B"), True), (UserChange(limits={"capital_inr": Decimal(500_000)}), False),
         (UserChange(subscribe={"s": {"sizing": ["fixed_quantity", "3"]}}), False),
-        (UserChange(leave={"s": ""}), True),
+        (UserChange(leave={"s": ""}), True), (UserChange(enabled=False), True),
+        (UserChange(enabled=True), False),
     ):  # fmt: skip
         await manager.arm(words="arm 1 live account")
         await manager.change_user("u1", change)
@@ -241,6 +242,34 @@ async def test_live_account_whose_sizes_change_is_armed_anew(opening: Opening) -
     await rehearsal.arm()
     await rehearsal.change_user("r1", UserChange(limits={"capital_inr": Decimal(500_000)}))
     assert [each.armed for each in await rehearsal.accounts()] == [True]
+
+
+async def test_live_account_that_has_changed_since_it_was_looked_at_stays_closed(opening: Opening) -> None:
+    venues = live(1)
+    manager = await opening(venues)
+    more = iter(range(500_000, 900_000))
+
+    async def raised() -> None:
+        await manager.change_user("u1", UserChange(limits={"capital_inr": Decimal(next(more))}))
+
+    async def armed() -> list[bool]:
+        (state,) = await manager.arm(words="arm 1 live account")
+        assert state.armed is not bool(lights(state, Light.RED))
+        return [each.armed for each in await manager.accounts()]
+
+    await manager.look()
+    await raised()
+    assert await armed() == [False], "what was shown is not what it would enter"
+    await manager.look()
+    assert await armed() == [True]
+    plain = venues["u1"].seen_address
+
+    async def slow(url: str) -> str:
+        await raised()
+        return await plain(url)
+
+    venues["u1"].seen_address = slow  # type: ignore[method-assign]
+    assert await armed() == [False], "while its broker is asked"
 
 
 class Phone:
@@ -292,7 +321,7 @@ async def test_script_beside_live_books_gives_no_order_unless_it_says_live(openi
         async with OrderManager(consent, environment=environment, settings=settings) as other:
             for refused in (
                 other.execute_order(order), other.modify_order("x", price=1), other.add_user("u2"),
-                other.change_user("u1", UserChange(name="x")),
+                other.change_user("u1", UserChange(name="x")), other.protect("u1", "TCS", stop="3900"),
             ):  # fmt: skip
                 with pytest.raises(RefusedBySafety, match="These books are live"):
                     await refused
