@@ -112,7 +112,7 @@ class Lanes:
         for order in self._waiting.pop(user.user_id, ()):
             lane.put(order)  # whether it is still wanted is looked at when it is claimed
         if self._watch is None:
-            self._watch = asyncio.create_task(self._watch_on(), name="watch")
+            self._begin_to_watch()
 
     async def join(self, user: User) -> bool:
         """Open and connect the account of a *user* who came after the start; return whether they have a lane.
@@ -275,6 +275,18 @@ class Lanes:
             if user_id in off or lane.venue.needs_code:
                 told += [f"{user_id}: {note}" for note in stranded(self._books, lane.user_no)]
         return told
+
+    def _begin_to_watch(self) -> None:
+        self._watch = asyncio.create_task(self._watch_on(), name="watch")
+        self._watch.add_done_callback(self._watch_ended)
+
+    def _watch_ended(self, task: asyncio.Task[None]) -> None:
+        """Close all accounts for entries after a defect, and begin anew: the day's end has to be seen."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.critical("a defect: accounts take no entries until they are armed again", what=repr(error)[:200])
+        self._close(list(self._books.armed))
+        self._begin_to_watch()
 
     def _watch_day(self) -> None:
         """Close all accounts for entries where another day has begun: sessions and arming are for one day."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, closing
 from decimal import Decimal
@@ -270,6 +271,28 @@ async def test_live_account_that_has_changed_since_it_was_looked_at_stays_closed
 
     venues["u1"].seen_address = slow  # type: ignore[method-assign]
     assert await armed() == [False], "while its broker is asked"
+
+
+async def test_watch_that_ends_in_a_defect_closes_all_accounts_and_begins_anew(
+    opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("order.lanes.WATCH_S", 0.01)
+    manager = await opening(live(1))
+    lanes = manager._here().lanes
+
+    async def closed() -> None:
+        async with asyncio.timeout(5):
+            while [each for each in await manager.accounts() if each.armed]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    plain = lanes._watch_sessions
+    await manager.arm(words="arm 1 live account")
+    lanes._watch_sessions = lambda: 1 / 0
+    await closed()
+    lanes._watch_sessions = plain
+    await manager.arm(words="arm 1 live account")
+    manager._clock.advance(86_400)
+    await closed()
 
 
 class Phone:
