@@ -32,6 +32,7 @@ class AccountBooks:
 
     desk: Desk
     recorder: Recorder
+    armed: dict[int, bool]
     _clock: Clock
     _port: Quotes
 
@@ -130,9 +131,13 @@ class AccountBooks:
         return self.desk.views(), sends
 
     def stops(self, order: Order) -> bool:
-        """Whether a switch, or silence, forbids to send *order*, an entry, now; asked on any thread."""
+        """Whether a switch, silence or its account forbids to send *order*, an entry, now; on any thread."""
         desk = self.desk
-        if order.purpose is not Purpose.ENTRY or not (desk.switches or desk.silent):
+        if order.purpose is not Purpose.ENTRY:
+            return False
+        if self.armed.get(order.user.user_no) is False:  # closed since its claim
+            return True
+        if not (desk.switches or desk.silent):
             return False
         if order.run in desk.silent:
             return True

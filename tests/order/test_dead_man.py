@@ -71,6 +71,16 @@ def test_entry_that_was_on_its_way_is_cancelled_when_its_fate_is_known(far: Room
     assert amendments(far) == ["CANCEL REQUESTED"]
 
 
+def test_entry_of_an_account_that_was_closed_after_its_claim_does_not_leave(far: Room) -> None:
+    order = send(far)
+    assert not far.books.stops(order)
+    far.armed[1] = False
+    assert far.books.stops(order)
+    far.books.answer(order, Accepted("v1"))
+    report(far, book(far.clock.now_us(), row(order.tag, VenueState.COMPLETE, filled=10)))
+    assert not far.books.stops(send(far, "SELL"))
+
+
 def test_exit_leaves_in_silence(far: Room) -> None:
     hold(far)
     far.books.hush(FAR_RUN, far.clock.now_us())
