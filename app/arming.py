@@ -73,12 +73,14 @@ def arm(users: Sequence[str], *, yes: bool, group: str | None = None, as_json: b
         else:
             show_checks(before)
         # What is refused whatever is typed is told without it, by whoever keeps the books.
-        if chosen and not any(each.state is Light.RED and each.name in HOUSE for each in before[0].checks):
+        if any(each.state is Light.RED and each.name in HOUSE for each in before[0].checks):
+            words = ""  # nobody has typed them
+        elif chosen:
             _confirm(live)
         # Those of the table and nobody else: the words tell how many, not who.
         users = [each.user_id for each in before if each.connected]
         apart = [each for each in before if not each.connected]
-    states = [*_ask(place, "arm", users, strategies, words), *apart]
+    states = [*(_ask(place, "arm", users, strategies, words) if yes or users else []), *apart]
     if as_json:
         _print(states)
     elif yes:

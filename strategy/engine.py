@@ -95,7 +95,7 @@ class StrategyEngine:
         Raises:
             ConfigurationError: Strategies or settings are wrong; all findings in one message.
             LockHeld: Another engine has the outbox.
-            RefusedBySafety: Live trading, which does not exist yet.
+            RefusedBySafety: PAPER_TRADING is off, and it would publish on its own.
             BusUnavailable: `REDIS_URL` is set and nobody answers there.
         """
         if self._decider is not None:

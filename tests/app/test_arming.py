@@ -8,9 +8,11 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from order.account_state import AccountState
 from order.manager import OrderManager
 from order.user_change import UserChange
 from shared.clock import ManualClock
@@ -190,6 +192,23 @@ async def test_live_accounts_of_strangers_are_refused_before_anybody_types(live:
     assert code == 3
     assert "one family, and these are not: asha (rao), bala (no family)" in said
     assert "Type '" not in said
+    assert not any(state.armed for state in await live.accounts())
+
+
+async def test_nothing_is_armed_without_words_though_its_hindrance_goes_away_meanwhile(
+    live: OrderManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await live.add_user("bala", broker="wire", replace=True)
+    plain = live.look
+
+    async def looked(*given: Any, **named: Any) -> list[AccountState]:
+        found = await plain(*given, **named)
+        await live.add_user("bala", broker="wire", family="rao", replace=True)
+        return found
+
+    monkeypatch.setattr(live, "look", looked)
+    code, said = await typed(live.home, "")
+    assert (code, "Type '" in said, "only when somebody types" in said) == (3, False, True), said
     assert not any(state.armed for state in await live.accounts())
 
 

@@ -136,8 +136,9 @@ async def test_old_instrument_list_keeps_all_live_accounts_closed(
     manager = await opening(live(1))
     instruments = manager._instruments
     monkeypatch.setattr(instruments, "as_of", "2024-08-01")
-    (state,) = await manager.arm(words="arm 1 live account")
-    assert (state.armed, lights(state, Light.RED)) == (False, ["instruments"])
+    for words in ("arm 1 live account", ""):  # nobody is asked for what opens nothing
+        (state,) = await manager.arm(words=words)
+        assert (state.armed, lights(state, Light.RED)) == (False, ["instruments"])
 
 
 async def test_rehearsal_needs_no_words_and_tells_what_live_would_refuse(opening: Opening) -> None:
