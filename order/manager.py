@@ -53,7 +53,9 @@ log = structlog.get_logger(__name__)
 
 DEMO_STRATEGIES = ("ma_crossover",)
 LIVE = "live"
-LIVE_ONLY = frozenset({"execute_order", "modify_order", "protect", "add_user", "change_user"})
+LIVE_ONLY = frozenset(
+    {"execute_order", "modify_order", "protect", "add_user", "change_user", "settle", "resume"}
+)
 """Asked of live books, these may come to real orders: a script that means paper or a rehearsal may not."""
 
 
@@ -337,6 +339,7 @@ class OrderManager(DirectOrders, SwitchDoor, UserDoor, AccountDoor):
             "accounts": served(lambda _: self.accounts()),
             "cases": served(lambda _: self.cases()),
             "turn": served(lambda given: self.turn(msgspec.convert(given, TurnRequest))),
+            "resume": served(lambda given: self.turn(msgspec.convert(given, TurnRequest))),
             "switches": served(lambda _: self.switches()),
             "settle": served(lambda given: self.settle(msgspec.convert(given, Verdict, strict=False))),
         }

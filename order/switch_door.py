@@ -46,12 +46,15 @@ class SwitchDoor:
 
         Raises:
             ConfigurationError: There is no such user or strategy, or a stronger switch stands there already.
+            RefusedBySafety: Live books that another process keeps are resumed by who has said live alone.
         """
         house = not (asked.user_id or asked.strategy_id)
         if house and asked.level is not Level.OFF:
             latch(self.home, asked.level)  # first, and without anybody: who keeps the books may be busy
         if self._remote is not None:
-            answer = await self._remote.ask("turn", msgspec.to_builtins(asked))
+            # Anybody may stop live books; to let them go on is for those who mean them.
+            do = "resume" if asked.level is Level.OFF else "turn"
+            answer = await self._remote.ask(do, msgspec.to_builtins(asked))
             return msgspec.convert(answer, list[SwitchView])
         opened = self._here()
         views, sends = await opened.thread.run(opened.books.turn, asked)

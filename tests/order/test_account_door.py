@@ -346,11 +346,14 @@ async def test_script_beside_live_books_gives_no_order_unless_it_says_live(openi
             for refused in (
                 other.execute_order(order), other.modify_order("x", price=1), other.add_user("u2"),
                 other.change_user("u1", UserChange(name="x")), other.protect("u1", "TCS", stop="3900"),
+                other.turn(TurnRequest(Level.OFF, strategy_id="s")),
             ):  # fmt: skip
                 with pytest.raises(RefusedBySafety, match="These books are live"):
                     await refused
             assert [user.user_id for user in await other.users()] == ["u1"]
+            assert await other.turn(TurnRequest(Level.HALT, strategy_id="s")), "stopped by anybody"
     async with OrderManager(False, environment="live", settings=manager.settings) as other:
+        assert await other.turn(TurnRequest(Level.OFF, strategy_id="s")) == []
         assert (await other.execute_order({**order, "price": 4000})).status is OrderState.REFUSED
 
 
