@@ -72,6 +72,7 @@ class Recorder:
         self._input: Input = []
         self._seen: dict[str, Quote | None] = {}
         self._told: dict[str, Quote | None] = {}
+        self._retold: dict[str, Quote | None] = {}  # what this decision has told, as it was told before
         self._readings: dict[int, tuple[VenueOrder, ...]] = {}
 
     def latest(self, symbol: str) -> Quote | None:
@@ -80,6 +81,7 @@ class Recorder:
             return self._seen[symbol]
         quote = self._seen[symbol] = self._port.latest(symbol)
         if quote != self._told.get(symbol):
+            self._retold[symbol] = self._told.get(symbol)
             self._told[symbol] = quote
             if len(self._input) == LOOKS:
                 self._input.append([])
@@ -98,7 +100,7 @@ class Recorder:
         self.run, self.latched = "", False
         self.armed.clear()
         self._was_armed = {}
-        self._seen, self._told, self._readings = {}, {}, {}
+        self._seen, self._told, self._retold, self._readings = {}, {}, {}, {}
         self._input = ["start", now_us, [dict(facts)]]
         self._waiting = [self._input]
 
@@ -123,7 +125,7 @@ class Recorder:
             self._was_armed = dict(self.armed)
             self._waiting.append(["armed", 0, [list(self.armed.items())]])
         if self._seen:
-            self._seen = {}
+            self._seen, self._retold = {}, {}
         self._input = [kind, now_us, [value() if callable(value) else value for value in given]]
         self._waiting.append(self._input)
 
@@ -131,8 +133,7 @@ class Recorder:
         """Forget the input of this decision: it meets a memory that is no longer."""
         if self._waiting and self._waiting[-1] is self._input:
             self._waiting.pop()
-            for symbol in self._seen:
-                self._told.pop(symbol, None)  # whoever looks next has to tell of it
+            self._told.update(self._retold)  # whoever looks next has to tell of it, and of nothing else
 
     def end(self, changes: Changes, journal: Journal, now_us: int, *, at_once: bool = False) -> None:
         """Give *changes* the entry that explains them, or let the input wait for the next one.

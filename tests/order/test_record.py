@@ -116,3 +116,13 @@ def test_look_of_an_input_that_was_dropped_is_told_by_the_next(far: Room) -> Non
     far.take(far.received(far.signal("BUY", run=far.board.run)))
     assert kinds(far)[-3:] == ["run", "armed", "take"]
     assert [quote[1] for quote in inputs(far)[-1][3]] == [250_000]
+
+
+def test_price_that_was_told_before_a_dropped_input_looked_at_it_is_not_told_again(far: Room) -> None:
+    price(far, 251_000)
+    far.take(far.received(far.signal("BUY", run=far.board.run)))
+    far.books.recorder.begin("steps", 5, 1, False)
+    far.books.recorder.latest("RELIANCE")
+    far.books.recorder.drop()
+    far.take(far.received(far.signal("BUY", run=far.board.run)))
+    assert len(inputs(far)[-1]) == 3, "a day that is decided anew knows nothing of what was dropped"
