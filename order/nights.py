@@ -164,6 +164,8 @@ class Nights(Protection):
             return False
         if guard.side is not Side.SELL or self._night(guard).day == ist_day(now_us):
             return False
+        if (guard.instrument.symbol, guard.book.key[3]) in self.line(guard.book.key[4]).uncovered:
+            return False  # the broker has fewer than we do: what is not there must not be sold
         return self._is_night(guard, now_us) and self._sellable(guard, now_us) > 0
 
     def _sellable(self, guard: Guard, now_us: int) -> int:

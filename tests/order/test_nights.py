@@ -124,6 +124,21 @@ def room(make_room: Callable[..., Room]) -> Room:
     return make_room(venues={})
 
 
+def test_no_rule_is_put_for_shares_that_the_broker_does_not_have(room: Room) -> None:
+    at = Overnight(room)
+    at.close()
+    at.at("16:00", 1)
+    at.shown.clear()
+    at.read()
+    assert not room.books.reconcile(1, "minute", [], {}, 0, True).clean
+    assert not room.books.rules_due(1)
+    assert at.rules() == []
+    assert room.books.reconcile(1, "minute", [], {"RELIANCE": 10}, 0, True).clean
+    assert room.books.rules_due(1)
+    (step,) = at.rules()
+    assert step.terms is not None
+
+
 def test_rule_is_put_at_night_for_shares_that_have_arrived_by_the_morning(room: Room) -> None:
     at = Overnight(room)
     assert not room.books.rules_due(1)
