@@ -16,7 +16,7 @@ from order.switches import Level, book_scope
 from order.wire import Line, Wire
 from shared.clock import ist_day
 from shared.instruments import Instrument
-from shared.models import DONE_STATES, OrderState, OrderType, Product, Quote, Side, rupees
+from shared.models import DONE_STATES, OrderState, OrderType, Product, Quote, Side, is_rehearsal, rupees
 
 SECOND_US = 1_000_000
 CHANGE_PAUSE_US = SECOND_US
@@ -141,6 +141,8 @@ class Steps(Amending):
     def _day_over(self, run: str, at_us: int, instrument: Instrument, product: Product) -> bool:
         if product is not Product.INTRADAY or run.startswith("replay"):
             return False
+        if is_rehearsal(run) and self.latest(run, instrument.symbol) is None:
+            return False  # only its prices tell a rehearsal's time; the wall's would take its stops off
         return self.plans.over(run, at_us, instrument)
 
     def _reaches_open_market(self, order: Order, now_us: int) -> bool:

@@ -9,7 +9,9 @@ import pytest
 
 from broker.base import Accepted, VenueState
 from order.switches import Level, TurnRequest
+from shared.calendar import at_ist, day_of
 from shared.models import Quote, Side
+from shared.quotes import QuoteBoard
 from tests.order.venue import RUN, amendments, book, carry_out, claim, hold, price, report, row, send
 
 if TYPE_CHECKING:
@@ -241,3 +243,14 @@ def test_fill_that_beats_the_cancel_of_a_flatten_is_closed_as_well(far: Room) ->
         far.books.steps(1)
     exits = [each for each in far.rows() if each.purpose == "EXIT"]
     assert [each.quantity for each in exits] == [10]
+
+
+def test_walls_evening_takes_nothing_off_in_a_rehearsal_that_has_told_no_price_yet(far: Room) -> None:
+    hold(far)
+    leaving = send(far, "SELL")
+    far.books.answer(leaving, Accepted("v2"))
+    far.later((at_ist(day_of(far.clock.now_us()), "15:40") - far.clock.now_us()) / 1e6)
+    far.board = QuoteBoard(far.board.run)  # as after a start: its market may be in the morning
+    far.open()
+    steps, working, _ = far.books.steps(1)
+    assert (working, [step for step in steps if step.cancel]) == (1, [])
