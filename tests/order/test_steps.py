@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from broker.base import Accepted, VenueState
+from order.policy import Policy
 from order.switches import Level, TurnRequest
 from shared.calendar import at_ist, day_of
 from shared.models import Quote, Side
@@ -251,6 +252,7 @@ def test_walls_evening_takes_nothing_off_in_a_rehearsal_that_has_told_no_price_y
     far.books.answer(leaving, Accepted("v2"))
     far.later((at_ist(day_of(far.clock.now_us()), "15:40") - far.clock.now_us()) / 1e6)
     far.board = QuoteBoard(far.board.run)  # as after a start: its market may be in the morning
+    far.policy = Policy(square_off="15:10")
     far.open()
     steps, working, _ = far.books.steps(1)
     assert (working, [step for step in steps if step.cancel]) == (1, [])
